@@ -1,0 +1,134 @@
+"""A workplace for one run: both commits checked out side by side, and gone afterwards.
+
+The arms' folders differ in one word of equal length, so no path is longer in one arm. The user's
+own work tree is never touched. A workplace is locked, so runs at the same time take different
+ones, and what a killed run left is cleared by the next run that takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ailab_bot.errors import RunnerError
+from ailab_bot.measure.execute import PROBE_FOLDER
+from ailab_bot.measure.git import Repository
+from ailab_bot.model.trial import Arm
+
+#: Runs at the same time on one repository, before something is surely wrong.
+_MOST_PLACES = 64
+
+
+def cache_folder() -> Path:
+    """Where environments, workplaces and runs are kept: AILAB_CACHE_DIR, else the user's cache."""
+    chosen = os.environ.get("AILAB_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home).absolute() / "ailab"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """`checkouts` by arm; `probe` is a copy whose byte code can be cached; `scratch` is private."""
+
+    folder: Path
+    repository: Repository
+
+    @property
+    def probe(self) -> Path:
+        return self.folder / "probe"
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / "scratch"
+
+    def checkout(self, arm: Arm) -> Path:
+        return self.folder / arm.value
+
+
+@contextlib.contextmanager
+def open_workplace(repository: Repository, shas: dict[Arm, str]) -> Iterator[Workplace]:
+    """Check out each arm's commit; remove everything again, whatever happens inside."""
+    home = cache_folder() / "work" / hashlib.sha256(os.fsencode(repository.root)).hexdigest()[:12]
+    with _lock_one(home) as folder:
+        place = Workplace(folder, repository)
+        _clear(place)
+        try:
+            place.scratch.mkdir(mode=0o700)
+            shutil.copytree(PROBE_FOLDER, place.probe, ignore=shutil.ignore_patterns("__pycache__"))
+            for arm, sha in shas.items():
+                _check_out(place, arm, sha)
+            yield place
+        finally:
+            with _uninterrupted():
+                _clear(place)
+                folder.rmdir()
+
+
+def _check_out(place: Workplace, arm: Arm, sha: str) -> None:
+    path = place.checkout(arm)
+    place.repository.git("worktree", "add", "--quiet", "--detach", "--force", str(path), sha)
+    if (path / ".gitmodules").exists():
+        place.repository.git("submodule", "--quiet", "update", "--init", "--recursive", cwd=path)
+
+
+def _clear(place: Workplace) -> None:
+    for arm in Arm:
+        path = place.checkout(arm)
+        if path.exists():
+            with contextlib.suppress(RunnerError):
+                place.repository.git("worktree", "remove", "--force", "--force", str(path))
+    for child in place.folder.iterdir():
+        shutil.rmtree(child, ignore_errors=True)
+    with contextlib.suppress(RunnerError):
+        place.repository.git("worktree", "prune")
+
+
+@contextlib.contextmanager
+def _lock_one(home: Path) -> Iterator[Path]:
+    """The first free folder below `home`. The lock is on the folder itself, so no file is left."""
+    for number in range(_MOST_PLACES):
+        folder = home / f"{number:02}"
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # its last user has just removed it
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+                yield folder
+                return
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
+    raise RunnerError(
+        f"no free workplace below {home}",
+        why=f"{_MOST_PLACES} runs on this repository hold one each.",
+        advice="Wait for them, or set AILAB_CACHE_DIR to another folder.",
+    )
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C must not stop the cleaning up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in stops}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,127 @@
+"""What was decided, and about what. Plain data; deciding is `judge`'s duty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ailab_bot.model.trial import Outcome
+
+
+class VerdictKind(StrEnum):
+    REGRESSION = "REGRESSION"
+    IMPROVEMENT = "IMPROVEMENT"
+    NO_CHANGE = "NO_CHANGE"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class Conclusion(StrEnum):
+    """What the required status says."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    PENDING = "pending"
+    ERROR = "error"
+
+
+class Stopped(StrEnum):
+    """Why no further block was used."""
+
+    DECIDED = "decided"
+    CAPACITY = "capacity"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Confidence interval of an effect, as fractions: 0.18 is +18 %."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision for one scenario and metric.
+
+    `effect` is head/base - 1 (0.182: head is 18.2 % above base), from the confirmation's blocks
+    alone when `confirmed`; it and `interval` are None when no complete block exists. `noise` is
+    the robust standard deviation of a block's log ratio. `p_value` belongs to the paired t-test
+    and describes, it does not decide. `base_median` and `head_median` are in the metric's unit.
+    `confirmation_blocks` are the fresh blocks that the confirmation used.
+    """
+
+    scenario: str
+    metric: str
+    kind: VerdictKind
+    confirmed: bool
+    effect: float | None
+    interval: Interval | None
+    level: float
+    threshold: float
+    blocks_used: int
+    blocks_available: int
+    stopped: Stopped
+    reason: str
+    confirmation_blocks: int = 0
+    base_median: float | None = None
+    head_median: float | None = None
+    noise: float | None = None
+    p_value: float | None = None
+    gates: bool = False
+
+
+@dataclass(frozen=True)
+class FailureSummary:
+    """The failed trials of one scenario, shown as what they are and never as a speed.
+
+    `arms` says which arms failed: "head" blocks the change; "base" or "both" is the scenario's
+    own (or the machine's) trouble. `failed` of `trials` trials in those arms.
+    """
+
+    scenario: str
+    arms: str
+    outcome: Outcome
+    failed: int
+    trials: int
+    reason: str
+    advice: str = ""
+    output_tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PhaseShift:
+    """Median seconds of one phase in both arms."""
+
+    phase: str
+    base_s: float
+    head_s: float
+
+    @property
+    def delta_s(self) -> float:
+        return self.head_s - self.base_s
+
+
+@dataclass(frozen=True)
+class ImportChange:
+    """A module that only one arm imports before its first batch.
+
+    `seconds` includes what it imported in turn (`submodules` further modules that the other arm
+    does not import either); `importer` is "path/in/repo.py:12", the line that imports it first.
+    """
+
+    module: str
+    seconds: float
+    submodules: int
+    importer: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The cheapest evidence for why a scenario's TTFB moved. `phases` are in PHASES order."""
+
+    scenario: str
+    phases: tuple[PhaseShift, ...] = ()
+    imports_added: tuple[ImportChange, ...] = ()
+    imports_removed: tuple[ImportChange, ...] = ()
+    note: str = ""

@@ -1,0 +1,46 @@
+"""Which scenarios a change is measured with, and why: every one taken or left has its reason.
+
+This first selection takes everything that applies; ranking by relevance to the change is not here
+yet. Refuses to guess about names: an unknown one is an error with a suggestion.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+
+from ailab_bot.errors import UserError
+from ailab_bot.model.report import Choice
+from ailab_bot.model.scenario import Scenario
+
+
+def select(
+    scenarios: Sequence[Scenario], *, only: Collection[str] = (), tier: str = "pull_request"
+) -> tuple[Choice, ...]:
+    """One choice per scenario, in the given order. `only`: ids that the user asked for by name."""
+    known = [scenario.id for scenario in scenarios]
+    for name in only:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            listed = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
+            raise UserError(
+                f"unknown scenario `{name}`",
+                why=f"The scenarios here: {listed}.",
+                advice=f"Did you mean `{close[0]}`?" if close else "Check --scenario.",
+            )
+    return tuple(_choose(scenario, only, tier) for scenario in scenarios)
+
+
+def _choose(scenario: Scenario, only: Collection[str], tier: str) -> Choice:
+    if only:
+        asked = scenario.id in only
+        return Choice(scenario.id, asked, "asked for" if asked else "not asked for")
+    if tier not in scenario.tiers:
+        return Choice(scenario.id, False, f"runs in tier {', '.join(scenario.tiers)} only")
+    if scenario.runner != "cpu":
+        return Choice(
+            scenario.id, False, f"needs a {scenario.runner} runner; name it to run it here"
+        )
+    return Choice(
+        scenario.id, True, "all CPU scenarios of this tier are relevant until selection learns"
+    )

@@ -1,0 +1,211 @@
+"""The probe follows launchers, frameworks and compilers to the process that trains."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from test_first_batch import HEADER, MARKED, SLOW, assert_stamped_inside, run
+
+from ailab_bot.model.scenario import FirstBatch, FirstBatchMode
+from ailab_bot.model.trial import Outcome
+
+LOOP = """
+for x, y in DataLoader(DATA, batch_size=16, shuffle=True):
+    update(first(net, x), y)
+"""
+
+LAUNCHERS = {
+    "exec": """
+import os, sys, time
+time.sleep(0.3)
+os.execvp(sys.executable, [sys.executable, "inner.py"])
+""",
+    "subprocess": """
+import subprocess, sys, time
+time.sleep(0.3)
+raise SystemExit(subprocess.run([sys.executable, "inner.py"]).returncode)
+""",
+    "fork": """
+import os, sys, runpy, time
+time.sleep(0.3)
+pid = os.fork()
+if pid == 0:
+    runpy.run_path("inner.py")
+    os._exit(0)
+os.waitpid(pid, 0)
+""",
+    "double fork": """
+import os, runpy
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        runpy.run_path("inner.py")
+    os._exit(0)
+""",
+    "import": "import inner\n",
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_the_trainer_is_found_behind(name: str, tmp_path: Path) -> None:
+    (tmp_path / "inner.py").write_text(MARKED + SLOW + LOOP, encoding="utf-8")
+    execution = run(tmp_path, LAUNCHERS[name])
+    assert_stamped_inside(tmp_path, execution)
+    if "sleep" in LAUNCHERS[name]:
+        assert execution.phases["config"] >= 0.3, "the launcher's own work counts as config"
+    assert execution.phases["import"] > execution.phases["interpreter"] > 0
+
+
+@pytest.mark.torch
+def test_a_shell_may_launch_the_trainer(tmp_path: Path) -> None:
+    script = f"sleep 0.3; {sys.executable} train.py; true"
+    execution = run(tmp_path, MARKED + SLOW + LOOP, "sh", "-c", script)
+    assert_stamped_inside(tmp_path, execution)
+    assert execution.phases["config"] >= 0.25
+
+
+COMPILED = {
+    "module": """
+torch._dynamo.config.suppress_errors = False
+net = torch.compile(net, backend="eager", fullgraph=True)
+for i in range(0, 64, 16):
+    update(first(net, X[i:i+16]), Y[i:i+16])
+""",
+    "module with a loader": """
+net = torch.compile(net, backend="eager", fullgraph=True)
+for x, y in DataLoader(DATA, batch_size=16, shuffle=True):
+    update(first(net, x), y)
+""",
+    "loss function": """
+@torch.compile(backend="eager", fullgraph=True)
+def loss_of(x, y):
+    return ((net(x) - y) ** 2).mean()
+for i in range(0, 64, 16):
+    first(loss_of, X[i:i+16], Y[i:i+16]).backward()
+    optimizer.step()
+""",
+    "whole step": """
+@torch.compile(backend="eager")
+def step(x, y):
+    loss = ((net(x) - y) ** 2).mean()
+    loss.backward()
+    return loss
+for i in range(0, 64, 16):
+    first(step, X[i:i+16], Y[i:i+16])
+    optimizer.step()
+""",
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_models_are_measured_and_compile_as_ever(name: str, tmp_path: Path) -> None:
+    execution = run(tmp_path, MARKED + COMPILED[name], steps=2)
+    assert_stamped_inside(tmp_path, execution)
+    assert execution.metrics["step_time_s"] > 0
+
+
+@pytest.mark.torch
+def test_steps_after_the_first_batch_are_timed(tmp_path: Path) -> None:
+    loop = LOOP.replace("update(", "time.sleep(0.1); update(")
+    execution = run(tmp_path, HEADER + loop, steps=2)
+    assert execution.metrics["step_time_s"] >= 0.1
+
+
+@pytest.mark.torch
+def test_an_arm_without_the_steps_it_was_asked_for_says_so(tmp_path: Path) -> None:
+    once = HEADER + "update(net(X), Y)\n"
+    execution = run(tmp_path, once, steps=5)
+    assert execution.outcome is Outcome.NO_FIRST_BATCH
+    assert execution.failure is not None
+    assert "step" in execution.failure.reason
+
+
+MODEL_PHASES = """
+import argparse, sys, time
+argparse.ArgumentParser().parse_args(["x"][1:])
+time.sleep(0.2)
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+{config}
+data = TensorDataset(torch.randn(64, 8), torch.randn(64, 1))
+{data}
+loader = DataLoader(data, batch_size=16, shuffle=True)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 1)
+        {model}
+        self.other = nn.Linear(8, 1)
+    def forward(self, x):
+        return self.layer(x)
+net = Net()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+{first_batch}
+for x, y in loader:
+    net(x).sum().backward()
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("phase", ["config", "data", "model", "first_batch"])
+def test_a_delay_shows_in_its_phase(phase: str, tmp_path: Path) -> None:
+    delays = dict.fromkeys(["config", "data", "model", "first_batch"], "")
+    delays[phase] = "time.sleep(0.4)"
+    if phase == "config":
+        delays[phase] += '\nargparse.ArgumentParser().parse_args(["x"][1:])'
+    execution = run(tmp_path, MODEL_PHASES.format(**delays))
+    assert execution.phases[phase] >= 0.4
+    others = [name for name in delays if name != phase]
+    assert all(execution.phases[name] < 0.4 for name in others), execution.phases
+    assert sum(execution.phases.values()) == pytest.approx(execution.metrics["ttfb_s"], abs=1e-3)
+
+
+@pytest.mark.torch
+def test_the_program_may_mark_phases_of_its_own(tmp_path: Path) -> None:
+    marks = 'sys.audit("ailab.phase", "warehouse"); time.sleep(0.4); sys.audit("ailab.phase", "")'
+    delays = {"config": "", "data": marks, "model": "", "first_batch": ""}
+    execution = run(tmp_path, MODEL_PHASES.format(**delays))
+    assert 0.4 <= execution.phases["warehouse"] < 0.8
+
+
+def test_a_marker_line_is_the_first_batch(tmp_path: Path) -> None:
+    script = "import time\ntime.sleep(0.2)\nprint('step 1 loss 0.5')\ntime.sleep(60)\n"
+    marker = FirstBatch(FirstBatchMode.MARKER, r"^step 1\b")
+    execution = run(tmp_path, script, first_batch=marker)
+    assert execution.outcome is Outcome.OK
+    assert 0.2 <= execution.metrics["ttfb_s"] < 30
+
+
+def test_the_api_is_one_line_that_does_nothing_outside_a_trial(tmp_path: Path) -> None:
+    script = "import sys, time\nsys.audit('ailab.first_batch')\ntime.sleep(60)\n"
+    execution = run(tmp_path, script, first_batch=FirstBatch(FirstBatchMode.API))
+    assert execution.outcome is Outcome.OK
+    assert set(execution.phases) >= {"interpreter", "import"}
+    sys.audit("ailab.first_batch")  # here, outside any trial: no effect, no error
+
+
+def test_the_users_own_sitecustomize_still_runs(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "sitecustomize.py").write_text("import sys\nsys.mine = 1\n")
+    script = "import sys\nassert sys.mine == 1\nsys.audit('ailab.first_batch')\n"
+    api = FirstBatch(FirstBatchMode.API)
+    execution = run(
+        tmp_path, script, first_batch=api, env={"PYTHONPATH": str(tmp_path / "own"), "PATH": ""}
+    )
+    assert execution.outcome is Outcome.OK, execution.failure
+
+
+def test_the_program_sees_no_trace_of_the_probe_on_its_path(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "assert not any('probe' in entry for entry in sys.path), sys.path\n"
+        "assert not any(name.startswith('ailab_bot') for name in sys.modules)\n"
+        "sys.audit('ailab.first_batch')\n"
+    )
+    execution = run(tmp_path, script, first_batch=FirstBatch(FirstBatchMode.API))
+    assert execution.outcome is Outcome.OK, execution.failure
