@@ -88,6 +88,11 @@ class FailureSummary:
     advice: str = ""
     output_tail: tuple[str, ...] = ()
 
+    @property
+    def blocks_the_change(self) -> bool:
+        """Whether head alone fails, and did so again when it was tried again."""
+        return self.arms == "head" and self.failed > 1
+
 
 @dataclass(frozen=True)
 class PhaseShift:

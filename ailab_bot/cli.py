@@ -1,0 +1,242 @@
+"""The command line: arguments -> one flow -> exit status. No logic, and nothing heavy imported
+before a command needs it: `--help` and `--version` must answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ailab_bot.version import __version__
+
+if TYPE_CHECKING:
+    from ailab_bot.errors import AilabError
+    from ailab_bot.flows.ab import AbRequest
+
+EXIT_FINE, EXIT_REGRESSION, EXIT_USER, EXIT_RUNNER, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+_EPILOG = """\
+exit status: 0 fine, 1 a confirmed regression, 2 you have to fix something,
+3 the machine failed or the measurement is incomplete, 130 interrupted"""
+
+_DEMO_STORY = """\
+A small training platform is built as a git repository. Its newest commit, "Record run metadata
+in the background", looks harmless. AI Lab bot now measures it against main, about two minutes.
+"""
+_DEMO_NEXT = """\
+
+The pull-request comment: {comment}
+Try next:
+  ailab demo --keep DIR               keep the repository, look at its commits
+  ailab ab main HEAD                  the same in a repository of yours that has .ailab/scenarios
+  ailab judge TRIALS.jsonl            decide again from the recorded trials
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        sys.stderr.write("ailab: interrupted\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output is gone, so is the wish to hear more
+        return EXIT_RUNNER
+    except Exception as error:
+        from ailab_bot.errors import AilabError
+
+        if not isinstance(error, AilabError):
+            raise
+        _show_error(error)
+        return error.exit_status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ailab",
+        description="Keeps the time to first batch of ML workflows down: A/B tests of commits.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ailab {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    demo = _command(commands, "demo", "the main job on a bundled repository with a regression")
+    demo.add_argument("--keep", type=Path, metavar="DIR", help="build the repository in DIR")
+    demo.add_argument("--comment", metavar="F", help="where the comment goes")
+    demo.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
+    demo.set_defaults(run=_demo)
+
+    ab = _command(commands, "ab", "A/B of two commits: measure, judge, confirm, explain")
+    ab.add_argument("base", metavar="BASE", help="branch, tag, SHA or HEAD~1")
+    ab.add_argument("head", metavar="HEAD", help="the commit with the change")
+    ab.add_argument("--repo", type=Path, default=Path(), metavar="DIR", help="default: here")
+    ab.add_argument(
+        "--scenario", nargs="+", action="extend", default=[], metavar="ID", help="only these"
+    )
+    ab.add_argument("--capacity-s", type=_seconds, metavar="N", help="runner-seconds to spend")
+    ab.add_argument("--comment", metavar="F", help="write the Markdown comment to F (- : stdout)")
+    ab.add_argument("--python", metavar="PATH", help="interpreter of arms without `setup`")
+    ab.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
+    ab.set_defaults(run=_ab)
+
+    judge = _command(commands, "judge", "decide from recorded trials alone")
+    judge.add_argument("trials", type=Path, metavar="TRIALS.jsonl")
+    judge.add_argument("--threshold", type=_fraction, metavar="X", help="a fraction, e.g. 0.05")
+    judge.set_defaults(run=_judge)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text, epilog=_EPILOG)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--config", type=Path, metavar="PATH", help="default: .ailab/config.yml")
+    parser.add_argument("--json", metavar="F", help="write the results as JSON to F (- : stdout)")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no table")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1 (5 % is 0.05)")
+    return value
+
+
+def _ab(arguments: argparse.Namespace) -> int:
+    from ailab_bot.flows.ab import AbRequest
+
+    request = AbRequest(
+        base=arguments.base,
+        head=arguments.head,
+        repo=arguments.repo.absolute(),
+        scenarios=tuple(arguments.scenario),
+        capacity_s=arguments.capacity_s,
+        config=arguments.config,
+        python=arguments.python,
+        seed=arguments.seed,
+    )
+    return _compare(request, arguments)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from ailab_bot.flows.demo import demo_request
+
+    with demo_request(arguments.keep, arguments.seed) as request:
+        if not arguments.quiet:
+            sys.stderr.write(_DEMO_STORY)
+        arguments.comment = arguments.comment or "ailab-demo-comment.md"
+        status = _compare(request, arguments)
+    if status == EXIT_REGRESSION and not arguments.quiet:
+        sys.stderr.write(_DEMO_NEXT.format(comment=arguments.comment))
+        return EXIT_FINE  # the planted regression was found: the demo did its job
+    return status
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from ailab_bot.config import load_config
+    from ailab_bot.flows.ab import policy_of
+    from ailab_bot.flows.judge import judge_file
+    from ailab_bot.model.wire import results_to_json
+
+    policy = policy_of(load_config(arguments.config, Path.cwd()))
+    if arguments.threshold is not None:
+        policy = replace(policy, threshold=arguments.threshold)
+    verdicts, failures, conclusion = judge_file(arguments.trials, policy)
+    if not arguments.quiet and arguments.json != "-":
+        from rich.console import Console
+
+        from ailab_bot.report.terminal import print_verdicts
+
+        print_verdicts(verdicts, failures, Console())
+    _write_json(results_to_json(verdicts, failures, conclusion), arguments.json)
+    return _status(conclusion.value, scenarios_at_fault=bool(failures))
+
+
+def _compare(request: AbRequest, arguments: argparse.Namespace) -> int:
+    """Measure with progress, then write what was asked for; also after an interruption."""
+    import signal
+
+    from rich.console import Console
+
+    from ailab_bot.flows.ab import compare_commits
+    from ailab_bot.model.wire import report_to_json
+    from ailab_bot.report.comment import render_comment
+    from ailab_bot.report.progress import choose_progress
+    from ailab_bot.report.terminal import print_report
+
+    for stop in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: end the trial, clean up, report
+        signal.signal(stop, signal.default_int_handler)
+    progress = choose_progress(Console(stderr=True), arguments.quiet)
+    try:
+        report, trials = compare_commits(request, progress)
+    finally:
+        progress.close()
+    stdout_is_data = "-" in {arguments.json, arguments.comment}
+    if not arguments.quiet:
+        print_report(report, Console(stderr=stdout_is_data))
+        sys.stderr.write(f"Every trial: {trials}\n")
+    elif report.interrupted:
+        sys.stderr.write(f"ailab: interrupted; partial results: {trials}\n")
+    _write_json(report_to_json(report), arguments.json)
+    _write(render_comment(report), arguments.comment)
+    if report.interrupted:
+        return EXIT_INTERRUPTED
+    judged = {verdict.scenario for verdict in report.verdicts}
+    lost = [failure for failure in report.failures if failure.scenario not in judged]
+    return _status(report.conclusion.value, scenarios_at_fault=bool(lost))
+
+
+def _status(conclusion: str, *, scenarios_at_fault: bool) -> int:
+    """A scenario that cannot run is the user's to mend; a measurement cut short is not."""
+    if conclusion == "failure":
+        return EXIT_REGRESSION
+    if conclusion == "error":
+        return EXIT_USER if scenarios_at_fault else EXIT_RUNNER
+    return EXIT_FINE
+
+
+def _write_json(document: object, where: str | None) -> None:
+    if where is not None:
+        import json
+
+        _write(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", where)
+
+
+def _write(text: str, where: str | None) -> None:
+    if where == "-":
+        sys.stdout.write(text)
+    elif where is not None:
+        from ailab_bot.errors import UserError
+
+        path = Path(where)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"cannot write {path}", why=str(error), advice="Name a file in a folder of yours."
+            ) from error
+
+
+def _show_error(error: AilabError) -> None:
+    from rich.console import Console
+
+    from ailab_bot.report.terminal import print_error
+
+    print_error(error, Console(stderr=True))

@@ -1,0 +1,227 @@
+"""`ailab ab`: two commits in, a measured and readable verdict out.
+
+plan -> prepare -> measure -> judge -> explain -> report. Refuses to touch the user's work tree;
+scenario files are read from it, the measured code only from the commits.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ailab_bot.config import Config, load_config, load_scenarios
+from ailab_bot.errors import UserError
+from ailab_bot.flows.explain import explain
+from ailab_bot.flows.measurement import Bench, TrialLog, measure_scenario, trace_imports
+from ailab_bot.judge import conclude, judge, summarise_failures
+from ailab_bot.measure.environment import Environment, Source, compile_probe, interpreter, prepare
+from ailab_bot.measure.git import Repository, open_repository
+from ailab_bot.measure.machine import describe_machine
+from ailab_bot.measure.worktree import Workplace, cache_folder, open_workplace
+from ailab_bot.model.policy import Policy
+from ailab_bot.model.report import Commit, Plan, Report
+from ailab_bot.model.scenario import Scenario
+from ailab_bot.model.trial import Arm
+from ailab_bot.model.verdict import Explanation, VerdictKind
+from ailab_bot.plan.select import select
+from ailab_bot.report.progress import Progress
+
+_MOVED = (VerdictKind.REGRESSION, VerdictKind.IMPROVEMENT)
+
+
+@dataclass(frozen=True)
+class AbRequest:
+    """What the user asked for. `seed` None: a fresh one, which the report records."""
+
+    base: str
+    head: str
+    repo: Path
+    scenarios: tuple[str, ...] = ()
+    capacity_s: float | None = None
+    config: Path | None = None
+    python: str | None = None
+    seed: int | None = None
+
+
+@dataclass
+class _Run:
+    """What a run has found so far: complete at the end, partial when interrupted."""
+
+    log: TrialLog
+    explanations: list[Explanation] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    spent_s: float = 0.0
+    interrupted: bool = False
+
+
+def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Path]:
+    """Run the whole main job. Returns the report and the file that holds every trial.
+
+    Raises UserError or RunnerError before anything is measured. KeyboardInterrupt after that ends
+    the measurement, and the report says that it is partial.
+    """
+    repository = open_repository(request.repo)
+    config = load_config(request.config, repository.root)
+    scenarios = load_scenarios(config)
+    base, head = _two_commits(repository, request)
+    capacity_s = request.capacity_s if request.capacity_s is not None else config.capacity_s
+    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    plan = Plan(select(scenarios, only=request.scenarios), seed, capacity_s)
+    taken = [s for s in scenarios if s.id in {choice.scenario for choice in plan.taken}]
+    policy = policy_of(config)
+    python = interpreter(which_python(request.python, config.python))
+    run = _Run(TrialLog(_new_run_folder() / "trials.jsonl"))
+    if repository.is_dirty():
+        run.notes.append("The work tree has uncommitted changes; they are not measured.")
+    progress.start(plan)
+    shas = {Arm.BASE: base.sha, Arm.HEAD: head.sha}
+    if taken:
+        _measure_all(run, repository, shas, taken, python, plan, policy, progress)
+    else:
+        run.notes.append("No scenario applies to this change, so nothing was measured.")
+    verdicts = tuple(
+        verdict
+        for scenario in taken
+        for verdict in judge(run.log.of(scenario.id), policy, scenario.metrics)
+    )
+    failures = summarise_failures(run.log.trials)
+    expected = [scenario.id for scenario in taken]
+    report = Report(
+        base=base,
+        head=head,
+        plan=plan,
+        verdicts=verdicts,
+        failures=failures,
+        explanations=tuple(run.explanations),
+        machine=describe_machine(python.version),
+        conclusion=conclude(verdicts, failures, expected, run.interrupted),
+        runner_seconds=run.spent_s,
+        reproduce=_reproduce(request, base, head, seed),
+        notes=tuple(run.notes),
+        interrupted=run.interrupted,
+    )
+    return report, run.log.path
+
+
+def _measure_all(
+    run: _Run,
+    repository: Repository,
+    shas: dict[Arm, str],
+    taken: Sequence[Scenario],
+    python: Environment,
+    plan: Plan,
+    policy: Policy,
+    progress: Progress,
+) -> None:
+    started = time.monotonic()
+    try:
+        with open_workplace(repository, shas) as place:
+            prepared = _prepare_all(place, shas, taken, python, progress)
+            for index, scenario in enumerate(taken):
+                share_s = None
+                if plan.capacity_s is not None:
+                    left_s = plan.capacity_s - (time.monotonic() - started)
+                    share_s = max(left_s, 0.0) / (len(taken) - index)
+                bench = Bench(scenario, prepared[scenario.id], place, plan.seed, policy, share_s)
+                _measure_one(run, bench, progress)
+    except KeyboardInterrupt:
+        run.interrupted = True
+        run.notes.append("Interrupted: these results are partial.")
+    finally:
+        run.spent_s = time.monotonic() - started
+
+
+def _measure_one(run: _Run, bench: Bench, progress: Progress) -> None:
+    scenario = bench.scenario
+    measure_scenario(bench, run.log, progress)
+    trials = run.log.of(scenario.id)
+    verdicts = judge(trials, bench.policy, scenario.metrics)
+    if any(verdict.kind in _MOVED for verdict in verdicts):
+        progress.activity(scenario.id, "tracing imports of both arms")
+        traces = {arm: trace_imports(bench, arm) for arm in Arm}
+        checkouts = {arm: bench.place.checkout(arm) for arm in Arm}
+        run.explanations.append(explain(scenario.id, trials, traces, checkouts))
+    progress.finish(scenario.id, verdicts, summarise_failures(trials))
+
+
+def _prepare_all(
+    place: Workplace,
+    shas: dict[Arm, str],
+    taken: Sequence[Scenario],
+    python: Environment,
+    progress: Progress,
+) -> Mapping[str, dict[Arm, Environment]]:
+    """Every arm of every scenario, before the first trial: a broken set-up costs no measurement."""
+    prepared: dict[str, dict[Arm, Environment]] = {}
+    for scenario in taken:
+        prepared[scenario.id] = {}
+        for arm in Arm:
+            if scenario.setup:
+                progress.activity(scenario.id, f"preparing {arm.value}")
+            source = Source(place.repository, shas[arm], place.checkout(arm))
+            environment = prepare(scenario, source, python, cache_folder())
+            if environment.reused:
+                progress.note(f"{scenario.id}: {arm.value} uses a prepared environment again")
+            compile_probe(place.probe, environment.python)
+            prepared[scenario.id][arm] = environment
+    return prepared
+
+
+def _two_commits(repository: Repository, request: AbRequest) -> tuple[Commit, Commit]:
+    base, head = repository.resolve(request.base), repository.resolve(request.head)
+    if base.sha == head.sha:
+        raise UserError(
+            f"base and head are the same commit ({base.sha[:12]})",
+            why=f"`{request.base}` and `{request.head}` both name it, so there is no change.",
+            advice="Name two commits that differ, for instance `ailab ab HEAD~1 HEAD`.",
+        )
+    return base, head
+
+
+def policy_of(config: Config) -> Policy:
+    """The default policy with what the configuration sets."""
+    policy = Policy(gate=config.gate)
+    if config.threshold is not None:
+        policy = replace(policy, threshold=config.threshold)
+    if config.max_blocks is not None:
+        policy = replace(policy, max_blocks=config.max_blocks)
+    return policy
+
+
+def which_python(asked: str | None, configured: str | None) -> str:
+    """The interpreter of arms without `setup`: as asked, else the active environment's, else ours.
+
+    The active environment comes before ours because the bot may be installed in one of its own.
+    """
+    if asked or configured:
+        return asked or configured or ""
+    active = os.environ.get("VIRTUAL_ENV")
+    if active and (Path(active) / "bin" / "python").exists():
+        return str(Path(active) / "bin" / "python")
+    return sys.executable
+
+
+def _new_run_folder() -> Path:
+    """Where this run's trials are written while they come; kept, so nothing measured is lost."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    folder = cache_folder() / "runs" / f"{stamp}-{secrets.token_hex(3)}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _reproduce(request: AbRequest, base: Commit, head: Commit, seed: int) -> str:
+    words = ["ailab", "ab", base.sha[:12], head.sha[:12], "--seed", str(seed)]
+    for scenario in request.scenarios:
+        words += ["--scenario", scenario]
+    if request.capacity_s is not None:
+        words += ["--capacity-s", f"{request.capacity_s:g}"]
+    if request.config is not None:
+        words += ["--config", str(request.config)]
+    return shlex.join(words)

@@ -1,0 +1,178 @@
+"""Measures one scenario: warm-up, then interleaved blocks until the judge knows or time is up.
+
+Every trial is on disk before the next starts, so an interruption loses at most the one under way.
+Refuses to decide anything itself: after each block it asks `judge`, as any later reader could.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ailab_bot.flows.explain import TracedImport, read_trace
+from ailab_bot.judge import judge
+from ailab_bot.measure.environment import Environment, command_of, variables_of
+from ailab_bot.measure.execute import Execution, Launch, execute
+from ailab_bot.measure.worktree import Workplace
+from ailab_bot.model.policy import Policy
+from ailab_bot.model.scenario import Scenario
+from ailab_bot.model.trial import Arm, Outcome, Trial
+from ailab_bot.model.verdict import Stopped, Verdict
+from ailab_bot.model.wire import trial_to_json
+from ailab_bot.plan.schedule import arms_of_block, hash_seed_of_block
+from ailab_bot.report.progress import Progress
+
+#: So often an arm may fail before its first success; then the scenario is given up.
+MOST_FAILURES_WITHOUT_SUCCESS = 2
+
+
+@dataclass
+class TrialLog:
+    """Trials of the run so far, in memory and, line by line, in a file."""
+
+    path: Path
+    trials: list[Trial] = field(default_factory=list)
+
+    def append(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(trial_to_json(trial) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def of(self, scenario: str) -> list[Trial]:
+        return [trial for trial in self.trials if trial.scenario == scenario]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What measuring one scenario needs. `stop_after_s`: its share of the capacity, or None."""
+
+    scenario: Scenario
+    environments: Mapping[Arm, Environment]
+    place: Workplace
+    seed: int
+    policy: Policy
+    stop_after_s: float | None = None
+
+    def launch(self, arm: Arm, hash_seed: int, trace: Path | None = None) -> Launch:
+        checkout = self.place.checkout(arm)
+        environment = self.environments[arm]
+        return Launch(
+            command=command_of(self.scenario, checkout, environment),
+            cwd=checkout,
+            env=variables_of(self.scenario, checkout, environment, hash_seed),
+            first_batch=self.scenario.first_batch,
+            timeout_s=self.scenario.timeout_s,
+            scratch=self.place.scratch,
+            probe=self.place.probe,
+            steps=0 if trace else self.scenario.steps,
+            trace=trace,
+        )
+
+
+def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> float:
+    """Measure until decided, given up, or out of capacity. Returns the runner-seconds spent."""
+    started = time.monotonic()
+    block = _warm_up(bench, log, progress)
+    first_block = block
+    while not _is_hopeless(log.of(bench.scenario.id)) and block < bench.policy.max_blocks:
+        spent_s = time.monotonic() - started
+        per_block_s = spent_s / (block - first_block + 1)  # the warm-up is as long as a block
+        if bench.stop_after_s is not None and spent_s + per_block_s > bench.stop_after_s:
+            progress.note(f"{bench.scenario.id}: its share of the capacity is used up")
+            break
+        _run_block(bench, log, block)
+        block += 1
+        verdicts = judge(log.of(bench.scenario.id), bench.policy, bench.scenario.metrics)
+        _show(bench, progress, verdicts, block, per_block_s, spent_s)
+        if _is_decided(verdicts, bench.policy):
+            break
+    return time.monotonic() - started
+
+
+def trace_imports(bench: Bench, arm: Arm) -> tuple[TracedImport, ...]:
+    """The imports of one untimed execution; empty when it failed."""
+    path = bench.place.scratch / f"imports-{arm.value}"
+    path.unlink(missing_ok=True)
+    execution = execute(bench.launch(arm, hash_seed=1, trace=path))
+    return read_trace(path) if execution.outcome is Outcome.OK else ()
+
+
+def _warm_up(bench: Bench, log: TrialLog, progress: Progress) -> int:
+    """One untimed trial per arm fills byte-code and page caches alike. Returns the next block.
+
+    It is only recorded where it failed: a failure is evidence, a cold time is not.
+    """
+    executions = {}
+    for arm in arms_of_block(bench.seed, bench.scenario.id, -1):
+        progress.activity(bench.scenario.id, f"warm-up {arm.value}")
+        executions[arm] = execute(bench.launch(arm, hash_seed=1))
+    if all(execution.outcome is Outcome.OK for execution in executions.values()):
+        return 0
+    for order, (arm, execution) in enumerate(executions.items()):
+        log.append(_trial(bench.scenario, 0, order, arm, execution))
+    return 1
+
+
+def _run_block(bench: Bench, log: TrialLog, block: int) -> None:
+    hash_seed = hash_seed_of_block(bench.seed, bench.scenario.id, block)
+    for order, arm in enumerate(arms_of_block(bench.seed, bench.scenario.id, block)):
+        execution = execute(bench.launch(arm, hash_seed))
+        log.append(_trial(bench.scenario, block, order, arm, execution))
+
+
+def _trial(scenario: Scenario, block: int, order: int, arm: Arm, execution: Execution) -> Trial:
+    return Trial(
+        scenario.id,
+        block,
+        order,
+        arm,
+        execution.outcome,
+        metrics=execution.metrics,
+        phases=execution.phases,
+        covariates=execution.covariates,
+        failure=execution.failure,
+    )
+
+
+def _is_hopeless(trials: list[Trial]) -> bool:
+    """Whether an arm keeps failing, or both failed alike: more blocks would show nothing new."""
+    outcomes = {arm: [t.outcome for t in trials if t.arm is arm] for arm in Arm}
+    if any(
+        len(seen) >= MOST_FAILURES_WITHOUT_SUCCESS and Outcome.OK not in seen
+        for seen in outcomes.values()
+    ):
+        return True
+    first = {seen[0] for seen in outcomes.values() if seen}
+    return len(first) == 1 and Outcome.OK not in first
+
+
+def _is_decided(verdicts: tuple[Verdict, ...], policy: Policy) -> bool:
+    gating = [verdict for verdict in verdicts if verdict.metric in policy.gate] or list(verdicts)
+    return bool(gating) and all(verdict.stopped is Stopped.DECIDED for verdict in gating)
+
+
+def _show(
+    bench: Bench,
+    progress: Progress,
+    verdicts: tuple[Verdict, ...],
+    done: int,
+    per_block_s: float,
+    spent_s: float,
+) -> None:
+    first = verdicts[0] if verdicts else None
+    left_s = (bench.policy.max_blocks - done) * per_block_s
+    if bench.stop_after_s is not None:
+        left_s = min(left_s, bench.stop_after_s - spent_s)
+    progress.block(
+        bench.scenario.id,
+        done,
+        bench.policy.max_blocks,
+        first.effect if first else None,
+        first.interval if first else None,
+        max(left_s, 0.0),
+    )

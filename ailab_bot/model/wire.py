@@ -1,0 +1,274 @@
+"""The only JSON codec. Reads trials as hostile input; writes the documents of the public contract.
+
+Every refusal is one UserError that names the file, the line and the reason. Nothing unknown is
+dropped silently: only `metrics` and `covariates` are open to new names.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn, TypeVar
+
+from ailab_bot.errors import UserError
+from ailab_bot.model.report import Report
+from ailab_bot.model.trial import Arm, Failure, Outcome, Trial
+from ailab_bot.model.verdict import Conclusion, FailureSummary, Interval, Verdict
+
+SCHEMA = 1
+#: A longer line is no trial: real ones stay below 8 KiB.
+LONGEST_LINE = 1 << 20
+#: Numbers and names in one trial; real trials hold about 20.
+MOST_ENTRIES = 200
+#: Digits of an integer; Python's own limit is far above any measurement.
+_MOST_DIGITS = 25
+
+Json = dict[str, object]
+_E = TypeVar("_E", Arm, Outcome)
+
+_REQUIRED = {"schema", "scenario", "block", "order", "arm", "outcome"}
+_OPTIONAL = {"metrics", "phases", "covariates", "failure"}
+
+
+def trial_to_json(trial: Trial) -> str:
+    """One line, without its end."""
+    row: Json = {
+        "schema": SCHEMA,
+        "scenario": trial.scenario,
+        "block": trial.block,
+        "order": trial.order,
+        "arm": trial.arm.value,
+        "outcome": trial.outcome.value,
+    }
+    if trial.outcome is Outcome.OK:
+        row["metrics"] = dict(trial.metrics)
+    if trial.phases:
+        row["phases"] = dict(trial.phases)
+    if trial.covariates:
+        row["covariates"] = dict(trial.covariates)
+    if trial.failure is not None:
+        row["failure"] = {
+            "reason": trial.failure.reason,
+            "advice": trial.failure.advice,
+            "output_tail": list(trial.failure.output_tail),
+        }
+    return json.dumps(row, ensure_ascii=False, allow_nan=False)
+
+
+def parse_trials(lines: Iterable[str], source: str) -> list[Trial]:
+    """Trials in file order; blank lines are skipped. UserError for the first bad line."""
+    trials: list[Trial] = []
+    seen: set[tuple[str, int, Arm]] = set()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            trial = _parse_trial(line)
+            key = (trial.scenario, trial.block, trial.arm)
+            if key in seen:
+                _refuse(f"block {trial.block} has a second {trial.arm.value} trial")
+        except _BadTrialError as error:
+            raise UserError(
+                f"{source}:{number}: not a trial",
+                why=str(error),
+                advice="Each line must be one trial as `ailab measure` writes it (see docs).",
+            ) from None
+        seen.add(key)
+        trials.append(trial)
+    return trials
+
+
+class _BadTrialError(Exception):
+    """Why a line is refused; becomes a UserError with the line's number."""
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise _BadTrialError(reason)
+
+
+def _parse_trial(line: str) -> Trial:
+    if len(line) > LONGEST_LINE:
+        _refuse(f"the line is longer than {LONGEST_LINE} characters")
+    row = _load(line)
+    unknown = sorted(set(row) - _REQUIRED - _OPTIONAL)
+    missing = sorted(_REQUIRED - set(row))
+    if missing:
+        _refuse(f"missing {', '.join(missing)}")
+    if unknown:
+        _refuse(f"unknown key {unknown[0]!r:.60}")
+    if row["schema"] != SCHEMA or isinstance(row["schema"], bool):
+        _refuse(f"schema {row['schema']!r:.20} is not {SCHEMA}; a newer ailab may read it")
+    outcome = _one_of(row, "outcome", Outcome)
+    metrics = _numbers(row.get("metrics", {}), "metrics")
+    if outcome is Outcome.OK and not metrics:
+        _refuse("the outcome is ok, but there are no metrics")
+    if outcome is not Outcome.OK and metrics:
+        _refuse(f"the outcome is {outcome.value}, but there are metrics")
+    for name, value in metrics.items():
+        if value < 0 or (name.endswith("_s") and value == 0):
+            _refuse(f"{name} is {value:g}; it must be positive")
+    return Trial(
+        scenario=_text(row["scenario"], "scenario"),
+        block=_count(row["block"], "block"),
+        order=_count(row["order"], "order", most=1),
+        arm=_one_of(row, "arm", Arm),
+        outcome=outcome,
+        metrics=metrics,
+        phases=_numbers(row.get("phases", {}), "phases"),
+        covariates=_numbers(row.get("covariates", {}), "covariates"),
+        failure=_failure(row["failure"]) if "failure" in row else None,
+    )
+
+
+def _load(line: str) -> Json:
+    try:
+        row = json.loads(
+            line,
+            object_pairs_hook=_no_duplicates,
+            parse_constant=lambda name: _refuse(f"{name} is not a number"),
+            parse_float=_finite,
+            parse_int=_short_int,
+        )
+    except (ValueError, RecursionError) as error:
+        _refuse(f"not JSON: {error}")
+    if not isinstance(row, dict):
+        _refuse("not a JSON object")
+    return row
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> Json:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        _refuse("a key stands there twice")
+    return row
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        _refuse(f"{text:.20} is too large")
+    return value
+
+
+def _short_int(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        _refuse(f"an integer of {len(text)} digits")
+    return int(text)
+
+
+def _numbers(value: object, name: str) -> dict[str, float]:
+    if not isinstance(value, dict) or len(value) > MOST_ENTRIES:
+        _refuse(f"{name} must be an object of at most {MOST_ENTRIES} numbers")
+    for key, number in value.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            _refuse(f"{name}.{key:.40} must be a number")
+    return {key: float(number) for key, number in value.items()}
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= 200:
+        _refuse(f"{name} must be a text of 1 to 200 characters")
+    return value
+
+
+def _count(value: object, name: str, most: int = 10**9) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        _refuse(f"{name} must be a whole number from 0 to {most}")
+    return value
+
+
+def _one_of(row: Json, name: str, kind: type[_E]) -> _E:
+    try:
+        return kind(str(row[name]))
+    except ValueError:
+        _refuse(f"{name} must be one of {', '.join(kind)}, not {row[name]!r:.40}")
+
+
+def _failure(value: object) -> Failure:
+    if not isinstance(value, dict) or set(value) - {"reason", "advice", "output_tail"}:
+        _refuse("failure must be an object with reason, advice and output_tail")
+    tail = value.get("output_tail", [])
+    if not isinstance(tail, list) or not all(isinstance(line, str) for line in tail):
+        _refuse("failure.output_tail must be a list of lines")
+    texts = [value.get("reason", ""), value.get("advice", "")]
+    if not all(isinstance(text, str) for text in texts):
+        _refuse("failure.reason and failure.advice must be texts")
+    return Failure(texts[0], texts[1], tuple(tail[-50:]))
+
+
+def results_to_json(
+    verdicts: Sequence[Verdict], failures: Sequence[FailureSummary], conclusion: Conclusion
+) -> Json:
+    """The document of `ailab judge --json`."""
+    return {
+        "schema": SCHEMA,
+        "results": [_verdict(verdict) for verdict in verdicts],
+        "failures": [_failure_summary(failure) for failure in failures],
+        "conclusion": conclusion.value,
+    }
+
+
+def report_to_json(report: Report) -> Json:
+    """The document of `ailab ab --json`: the results and everything around them."""
+    return results_to_json(report.verdicts, report.failures, report.conclusion) | {
+        "plan": {
+            "scenarios": [
+                {"scenario": c.scenario, "taken": c.taken, "reason": c.reason}
+                for c in report.plan.choices
+            ],
+            "seed": report.plan.seed,
+            "capacity_s": report.plan.capacity_s,
+        },
+        "explanations": [
+            {
+                "scenario": item.scenario,
+                "phases": {
+                    shift.phase: {"base_s": shift.base_s, "head_s": shift.head_s}
+                    for shift in item.phases
+                },
+                "imports_added": [vars(change) for change in item.imports_added],
+                "imports_removed": [vars(change) for change in item.imports_removed],
+                "note": item.note,
+            }
+            for item in report.explanations
+        ],
+        "machine": vars(report.machine),
+        "commits": {"base": vars(report.base), "head": vars(report.head)},
+        "runner_seconds": round(report.runner_seconds, 3),
+        "reproduce": report.reproduce,
+        "notes": list(report.notes),
+        "interrupted": report.interrupted,
+    }
+
+
+def _verdict(verdict: Verdict) -> Json:
+    return {
+        "scenario": verdict.scenario,
+        "metric": verdict.metric,
+        "verdict": verdict.kind.value,
+        "confirmed": verdict.confirmed,
+        "effect": verdict.effect,
+        "interval": _interval(verdict.interval),
+        "level": verdict.level,
+        "threshold": verdict.threshold,
+        "blocks_used": verdict.blocks_used,
+        "blocks_available": verdict.blocks_available,
+        "stopped": verdict.stopped.value,
+        "reason": verdict.reason,
+        "confirmation_blocks": verdict.confirmation_blocks,
+        "base_median": verdict.base_median,
+        "head_median": verdict.head_median,
+        "noise": verdict.noise,
+        "p_value": verdict.p_value,
+        "gates": verdict.gates,
+    }
+
+
+def _interval(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def _failure_summary(failure: FailureSummary) -> Json:
+    fields: Mapping[str, object] = vars(failure)
+    return {**fields, "outcome": failure.outcome.value, "output_tail": list(failure.output_tail)}

@@ -1,0 +1,2 @@
+def render_comment(report):
+    return "x"

@@ -1,0 +1,151 @@
+"""A report and an error on a terminal, 80 columns or fewer; plain text where it is a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ailab_bot.errors import AilabError
+from ailab_bot.model.report import Report
+from ailab_bot.model.verdict import (
+    Conclusion,
+    Explanation,
+    FailureSummary,
+    Verdict,
+    VerdictKind,
+)
+from ailab_bot.report.headline import headline
+from ailab_bot.report.words import (
+    amount,
+    clean,
+    duration,
+    failed_trials,
+    interval_text,
+    percent,
+    rank,
+    seconds,
+    signed_seconds,
+)
+
+#: Rows of the table; scenarios without change beyond it are summed up in one line.
+MOST_ROWS = 40
+_STYLES = {
+    VerdictKind.REGRESSION: "bold red",
+    VerdictKind.IMPROVEMENT: "bold green",
+    VerdictKind.NO_CHANGE: "",
+    VerdictKind.INCONCLUSIVE: "yellow",
+}
+_SHORT = {
+    VerdictKind.REGRESSION: "slower",
+    VerdictKind.IMPROVEMENT: "faster",
+    VerdictKind.NO_CHANGE: "no change",
+    VerdictKind.INCONCLUSIVE: "not known",
+}
+_MORE = {"peak_rss_bytes": ("more", "less"), "ttfb_s": ("slower", "faster")}
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Headline, table, failures, explanations, and what it cost."""
+    console.print()
+    style = "bold red" if report.conclusion is Conclusion.FAILURE else "bold"
+    title, advice = headline(report.verdicts, report.failures, report.interrupted)
+    console.print(Text(title, style=style))
+    console.print(Text(advice))
+    console.print()
+    print_verdicts(report.verdicts, report.failures, console)
+    for explanation in report.explanations:
+        _print_explanation(explanation, console)
+    for note in report.notes:
+        console.print(Text(f"Note: {clean(note, 400)}"))
+    spent = duration(report.runner_seconds)
+    base, head = report.base, report.head
+    commits = f"base {base.sha[:12]} ({clean(base.ref)}), head {head.sha[:12]} ({clean(head.ref)})"
+    console.print(Text(f"{commits}, seed {report.plan.seed}, {spent} spent", style="dim"))
+
+
+def print_verdicts(
+    verdicts: Iterable[Verdict], failures: Iterable[FailureSummary], console: Console
+) -> None:
+    """The table alone, worst first, with the failures below."""
+    ordered = sorted(verdicts, key=rank)
+    if ordered:
+        narrow = console.width < 72
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0))
+        table.add_column("scenario", overflow="fold", ratio=3)
+        table.add_column("verdict", overflow="fold")
+        table.add_column("effect", justify="right", no_wrap=True)
+        if not narrow:
+            table.add_column("interval", justify="right", no_wrap=True)
+            table.add_column("base → head", justify="right", overflow="fold")
+        for verdict in ordered[:MOST_ROWS]:
+            table.add_row(*_row(verdict, narrow))
+        console.print(table)
+    rest = ordered[MOST_ROWS:]
+    if rest:
+        kinds = {kind: sum(v.kind is kind for v in rest) for kind in VerdictKind}
+        counted = ", ".join(f"{count} {_SHORT[kind]}" for kind, count in kinds.items() if count)
+        console.print(Text(f"… and {len(rest)} more: {counted}"))
+    for failure in list(failures)[:MOST_ROWS]:
+        console.print(Text(f"{clean(failure.scenario)}: {failed_trials(failure)}", style="bold"))
+        console.print(Text(f"  {clean(failure.reason, 400)}"))
+        for line in failure.output_tail:
+            console.print(Text(f"  │ {clean(line, 200)}", style="dim"))
+        if failure.advice:
+            console.print(Text(f"  {clean(failure.advice, 400)}"))
+
+
+def print_error(error: AilabError, console: Console) -> None:
+    """What happened, why, and what to do now."""
+    console.print(Text(f"ailab: {clean(error.what, 500)}", style="bold red"), soft_wrap=True)
+    for text in (error.why, error.advice):
+        for line in text.splitlines():
+            console.print(Text(f"  {clean(line, 2000)}"), soft_wrap=True)
+
+
+def _row(verdict: Verdict, narrow: bool) -> list[Text]:
+    name = Text(clean(verdict.scenario))
+    if verdict.metric != "ttfb_s":
+        name.append(f" {clean(verdict.metric)}", style="dim")
+    cells = [
+        name,
+        Text(_word(verdict), style=_STYLES[verdict.kind]),
+        Text(percent(verdict.effect)),
+    ]
+    if narrow:
+        return cells
+    medians = (amount(verdict.metric, v) for v in (verdict.base_median, verdict.head_median))
+    return [*cells, Text(interval_text(verdict.interval)), Text(" → ".join(medians))]
+
+
+def _word(verdict: Verdict) -> str:
+    more, less = _MORE.get(verdict.metric, ("more", "less"))
+    if verdict.kind is VerdictKind.REGRESSION:
+        return more
+    return less if verdict.kind is VerdictKind.IMPROVEMENT else _SHORT[verdict.kind]
+
+
+def _print_explanation(explanation: Explanation, console: Console) -> None:
+    console.print(Text(f"Why {clean(explanation.scenario)} moved", style="bold"))
+    shifts = sorted(explanation.phases, key=lambda shift: -abs(shift.delta_s))
+    for shift in shifts[:3]:
+        times = f"{seconds(shift.base_s)} → {seconds(shift.head_s)}"
+        console.print(
+            Text(f"  phase {clean(shift.phase)}: {signed_seconds(shift.delta_s)} ({times})")
+        )
+    for text, changes in (
+        ("now imports", explanation.imports_added),
+        ("no longer imports", explanation.imports_removed),
+    ):
+        for change in changes[:5]:
+            more = f" with {change.submodules} more" if change.submodules else ""
+            console.print(
+                Text(
+                    f"  {text} {clean(change.module)}{more}: about {seconds(change.seconds)}, "
+                    f"at {clean(change.importer, 120)}"
+                )
+            )
+    console.print()

@@ -1,0 +1,122 @@
+"""Numbers and untrusted names as people read them: percent and units appear here and only here."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from ailab_bot.model.scenario import METRICS
+from ailab_bot.model.verdict import FailureSummary, Interval, Verdict, VerdictKind
+
+#: An untrusted name longer than this is cut: it would hide the figures beside it.
+LONGEST_NAME = 80
+_ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)?", re.DOTALL)
+#: Controls, zero-width and bidirectional marks, separators, tags, lone surrogates.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
+)
+_MINUS = "\u2212"
+#: A space that keeps a number and its unit on one line.
+_NBSP = "\u00a0"
+
+OUTCOMES = {
+    "timeout": "timed out",
+    "crash": "crashed",
+    "oom": "ran out of memory",
+    "no_first_batch": "reached no first batch",
+}
+ARMS = {"head": "head only", "base": "base only", "both": "both arms"}
+
+
+def clean(text: str, most: int = LONGEST_NAME) -> str:
+    """One line without anything that moves a cursor, hides, or reorders text; cut to `most`."""
+    text = _UNSEEN.sub("\ufffd", _ANSI.sub("\ufffd", text).replace("\n", " ").replace("\t", " "))
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def percent(fraction: float | None) -> str:
+    """`+18.2 %`, with a real minus sign; a dash for None."""
+    if fraction is None or not math.isfinite(fraction):
+        return "–"
+    digits = f"{abs(fraction) * 100:.1f}"
+    sign = "" if digits == "0.0" else "+" if fraction > 0 else _MINUS
+    return f"{sign}{digits}{_NBSP}%"
+
+
+def interval_text(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def seconds(value: float | None) -> str:
+    if value is None:
+        return "–"
+    if abs(value) < 0.9995:
+        number = value * 1000
+        shown = f"{number:.0f}" if abs(number) >= 10 else f"{number:.1f}"
+        return f"{shown}{_NBSP}ms".replace("-", _MINUS)
+    digits = 2 if abs(value) < 100 else 0
+    return f"{value:.{digits}f}{_NBSP}s".replace("-", _MINUS)
+
+
+def signed_seconds(value: float) -> str:
+    return ("+" if value > 0 else "") + seconds(value)
+
+
+def duration(value: float) -> str:
+    """A time to wait or to pay: `41 s`, `3 min 20 s`, `1 h 05 min`."""
+    whole = round(value)
+    if whole < 60:
+        return f"{whole}{_NBSP}s"
+    if whole < 3600:
+        return f"{whole // 60}{_NBSP}min {whole % 60:02}{_NBSP}s"
+    return f"{whole // 3600}{_NBSP}h {whole % 3600 // 60:02}{_NBSP}min"
+
+
+def size(value: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if abs(value) < 1024:
+            return f"{value:.0f}{_NBSP}{unit}"
+        value /= 1024
+    return f"{value:.2f}{_NBSP}GiB"
+
+
+def amount(metric: str, value: float | None) -> str:
+    """A value of a metric in its unit."""
+    known = METRICS.get(metric)
+    if value is None:
+        return "–"
+    if (known and known.unit == "bytes") or metric.endswith("_bytes"):
+        return size(value)
+    if (known and known.unit == "s") or metric.endswith("_s"):
+        return seconds(value)
+    return f"{value:.4g}"
+
+
+def label(metric: str) -> str:
+    known = METRICS.get(metric)
+    return known.label if known else clean(metric)
+
+
+def failed_trials(failure: FailureSummary) -> str:
+    """`crashed in 2 of 2 trials (head only)`."""
+    what = OUTCOMES.get(failure.outcome.value, failure.outcome.value)
+    noun = "trial" if failure.trials == 1 else "trials"
+    where = ARMS.get(failure.arms, failure.arms)
+    return f"{what} in {failure.failed} of {failure.trials} {noun} ({where})"
+
+
+def rank(verdict: Verdict) -> tuple[int, float]:
+    """Sort key, worst first: gating regressions by size, then the rest."""
+    order = [
+        VerdictKind.REGRESSION,
+        VerdictKind.INCONCLUSIVE,
+        VerdictKind.IMPROVEMENT,
+        VerdictKind.NO_CHANGE,
+    ]
+    place = order.index(verdict.kind) + 1
+    if verdict.kind is VerdictKind.REGRESSION and verdict.gates:
+        place = 0
+    return place, -(verdict.effect or 0.0)
