@@ -210,7 +210,7 @@ def _knows(stages: _Stages) -> bool:
 def _read(stages: _Stages, policy: Policy) -> tuple[VerdictKind, bool, str]:
     """Verdict, whether it is confirmed, and the sentence that says why."""
     screen, confirmation = stages.screen, stages.confirmation
-    limit = f"±{policy.threshold:.3g}"
+    limit = f"±{policy.threshold * 100:.3g} %"
     if confirmation is None:
         if screen.found is compare.Direction.CLEAN:
             reason = f"after {screen.blocks} blocks the interval lies inside the threshold {limit}"

@@ -1,2 +1,210 @@
-def render_comment(report):
-    return "x"
+"""The pull-request comment: GitHub Markdown from a report, never longer than GitHub takes.
+
+Texts live in templates/comment.md. Everything that a pull request could choose (names, messages,
+output) passes through `code_span` or `code_block`, so it can neither mention, link nor break out.
+Refuses to send anything; that is `gh`'s duty.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from ailab_bot.model.report import Choice, Report
+from ailab_bot.model.verdict import Explanation, FailureSummary, PhaseShift, Verdict, VerdictKind
+from ailab_bot.report import words
+from ailab_bot.report.headline import headline
+
+#: GitHub refuses longer comments (counted in characters).
+MOST_CHARACTERS = 65_536
+#: The first line of every comment, by which the bot finds its own.
+MARKER = "<!-- ailab:comment -->"
+#: Rows shown openly, worst first; the rest is folded.
+_OPEN_ROWS = 15
+#: Scenarios explained, worst first.
+_MOST_EXPLAINED = 5
+#: A phase's shift is shown from this many seconds and this share of the largest shift on.
+_SHORTEST_SHIFT_S, _SMALL_SHIFT = 0.001, 0.05
+#: How much of each list is rendered, tried in turn until the comment fits.
+_ROW_LIMITS = (1000, 300, 150, 75, 40, 20, 10, 5, 1)
+
+_ICONS = {
+    VerdictKind.REGRESSION: "🔴",
+    VerdictKind.IMPROVEMENT: "🟢",
+    VerdictKind.NO_CHANGE: "⚪",
+    VerdictKind.INCONCLUSIVE: "🟡",
+}
+_WORDS = {
+    VerdictKind.REGRESSION: "regression",
+    VerdictKind.IMPROVEMENT: "improvement",
+    VerdictKind.NO_CHANGE: "no change",
+    VerdictKind.INCONCLUSIVE: "not known",
+}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A list as it is rendered: what is open, what is folded, how many are left out."""
+
+    open: tuple[Verdict, ...]
+    folded: tuple[Verdict, ...]
+    left_out: int
+
+
+def render_comment(report: Report) -> str:
+    """The comment's Markdown, at most MOST_CHARACTERS characters."""
+    template = _environment().get_template("comment.md")
+    text = ""
+    for limit in _ROW_LIMITS:
+        text = _tidy(template.render(_context(report, limit)))
+        if len(text) <= MOST_CHARACTERS:
+            return text
+    raise AssertionError(f"{len(text)} characters with one row per list")  # a template's defect
+
+
+def code_span(text: str, most: int = words.LONGEST_NAME) -> str:
+    """Untrusted text as an inert code span: one line, cut, its fence longer than any inside."""
+    shown = words.clean(text, most).replace("|", "¦").strip() or "\ufffd"
+    fence = "`" * (_longest_backticks(shown) + 1)
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def code_block(lines: tuple[str, ...]) -> str:
+    """Untrusted lines as an inert fenced block."""
+    shown = [words.clean(line, 200) for line in lines]
+    fence = "`" * max(3, _longest_backticks("\n".join(shown)) + 1)
+    return "\n".join([f"{fence}text", *shown, fence])
+
+
+def _longest_backticks(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=False,  # noqa: S701 - Markdown, not HTML; untrusted text goes through `code`
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        code=code_span,
+        block=code_block,
+        command=lambda text: words.clean(text, 500).replace("`", "'"),
+        percent=words.percent,
+        interval=words.interval_text,
+        seconds=words.seconds,
+        signed=words.signed_seconds,
+        duration=words.duration,
+        size=words.size,
+        label=words.label,
+        icon=_row_icon,
+        threshold=lambda verdict: f"{verdict.threshold * 100:.3g}\u00a0%",
+        word=lambda verdict: _WORDS[verdict.kind],
+        failed=words.failed_trials,
+        times=_medians,
+        noise=lambda verdict: words.percent(verdict.noise).lstrip("+"),
+        p=lambda value: "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}",
+    )
+    return environment
+
+
+def _context(report: Report, limit: int) -> dict[str, object]:
+    title, advice = headline(
+        report.verdicts, report.failures, report.interrupted, lambda text: code_span(text, 40)
+    )
+    ordered = sorted(report.verdicts, key=words.rank)
+    failures = sorted(report.failures, key=lambda failure: not failure.blocks_the_change)
+    return {
+        "marker": MARKER,
+        "icon_of_all": _icon(report),
+        "title": title,
+        "advice": advice,
+        "report": report,
+        "rows": _split(ordered, limit),
+        "method": ordered[:limit],
+        "method_left_out": max(0, len(ordered) - limit),
+        "blocking": [f for f in failures if f.blocks_the_change][: min(limit, 10)],
+        "other_failures": [f for f in failures if not f.blocks_the_change][: min(limit, 20)],
+        "failures_left_out": _left_out_failures(failures, limit),
+        "explanations": _explanations(report, ordered)[: min(limit, _MOST_EXPLAINED)],
+        "taken": report.plan.taken[:limit],
+        "left": _grouped(report.plan.left)[:limit],
+        "choices_left_out": max(0, len(report.plan.taken) - limit),
+        "notes": report.notes[:10],
+    }
+
+
+def _row_icon(verdict: Verdict) -> str:
+    does_not_block = verdict.kind is VerdictKind.REGRESSION and not verdict.gates
+    return "🟠" if does_not_block else _ICONS[verdict.kind]
+
+
+def _icon(report: Report) -> str:
+    if any(failure.blocks_the_change for failure in report.failures):
+        return "🔴"
+    kinds = [verdict.kind for verdict in report.verdicts if verdict.gates]
+    if VerdictKind.REGRESSION in kinds:
+        return "🔴"
+    if report.interrupted or report.failures or not kinds:
+        return "⚠️"
+    for kind in (VerdictKind.INCONCLUSIVE, VerdictKind.IMPROVEMENT):
+        if kind in kinds:
+            return _ICONS[kind]
+    return "✅"
+
+
+def _split(ordered: list[Verdict], limit: int) -> _Rows:
+    """What moved or is not known is open, up to a bound; if nothing did, the first few are."""
+    shown = ordered[:limit]
+    moved = [v for v in shown if v.kind is not VerdictKind.NO_CHANGE]
+    opened = shown if len(shown) <= _OPEN_ROWS else (moved or shown)[:_OPEN_ROWS]
+    chosen = {id(verdict) for verdict in opened}
+    folded = [verdict for verdict in shown if id(verdict) not in chosen]
+    return _Rows(tuple(opened), tuple(folded), len(ordered) - len(shown))
+
+
+def _left_out_failures(failures: list[FailureSummary], limit: int) -> int:
+    blocking = sum(failure.blocks_the_change for failure in failures)
+    others = len(failures) - blocking
+    return max(0, blocking - min(limit, 10)) + max(0, others - min(limit, 20))
+
+
+def _explanations(
+    report: Report, ordered: list[Verdict]
+) -> list[tuple[Explanation, list[PhaseShift]]]:
+    """Explanations of what moved, worst first, each with its shifts by size."""
+    places = {verdict.scenario: place for place, verdict in reversed(list(enumerate(ordered)))}
+    known = [item for item in report.explanations if item.scenario in places]
+    known.sort(key=lambda item: places[item.scenario])
+    return [(item, _largest_shifts(item)) for item in known]
+
+
+def _largest_shifts(explanation: Explanation) -> list[PhaseShift]:
+    """Up to three phases, largest first; what is small beside the largest explains nothing."""
+    ordered = sorted(explanation.phases, key=lambda shift: -abs(shift.delta_s))
+    least_s = max(_SHORTEST_SHIFT_S, _SMALL_SHIFT * abs(ordered[0].delta_s)) if ordered else 0.0
+    return [shift for shift in ordered if abs(shift.delta_s) >= least_s][:3]
+
+
+def _grouped(choices: tuple[Choice, ...]) -> list[tuple[str, list[str]]]:
+    """Scenarios by the reason that they share."""
+    groups: dict[str, list[str]] = {}
+    for choice in choices:
+        groups.setdefault(choice.reason, []).append(choice.scenario)
+    return list(groups.items())
+
+
+def _medians(verdict: Verdict) -> str:
+    base = words.amount(verdict.metric, verdict.base_median)
+    return f"{base} → {words.amount(verdict.metric, verdict.head_median)}"
+
+
+def _tidy(text: str) -> str:
+    """At most one blank line in a row, none at the ends."""
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ailab_bot.model.verdict import FailureSummary, Verdict, VerdictKind
 from ailab_bot.report.words import clean, label, percent
 
 
 def headline(
-    verdicts: Sequence[Verdict], failures: Sequence[FailureSummary], interrupted: bool
+    verdicts: Sequence[Verdict],
+    failures: Sequence[FailureSummary],
+    interrupted: bool,
+    name: Callable[[str], str] = lambda scenario: clean(scenario, 40),
 ) -> tuple[str, str]:
-    """Title and advice. The worst news wins; an interruption is never hidden by good news."""
+    """Title and advice. The worst news wins; an interruption is never hidden by good news.
+
+    `name` makes a scenario's id harmless where the title is shown.
+    """
     regressed = _of(verdicts, VerdictKind.REGRESSION, gates=True)
     side = _of(verdicts, VerdictKind.REGRESSION, gates=False)
     improved = _of(verdicts, VerdictKind.IMPROVEMENT, gates=True)
@@ -20,12 +26,12 @@ def headline(
     if regressed:
         more = f" and {len(regressed) - 1} more" if len(regressed) > 1 else ""
         return (
-            f"Slower to first batch: {_effect(regressed[0])}{more}",
+            f"Slower to first batch: {_effect(regressed[0], name)}{more}",
             "Look at why below; then mend it, or say in the pull request why it is worth the wait.",
         )
     if blocking:
         return (
-            f"Head fails where base works: {_names([f.scenario for f in blocking])}",
+            f"Head fails where base works: {_names([f.scenario for f in blocking], name)}",
             "The last lines of output are below; mend head, then measure again.",
         )
     if interrupted:
@@ -34,23 +40,24 @@ def headline(
     lost = [f.scenario for f in failures if f.scenario not in judged]
     if lost:
         return (
-            f"Could not be measured: {_names(lost)}",
+            f"Could not be measured: {_names(lost, name)}",
             "No verdict on speed for them: mend the scenario or the machine, then measure again.",
         )
     if not verdicts:
         return "Nothing was measured", "No scenario was taken; the reasons are listed with them."
     if side:
         return (
-            f"Time to first batch is fine, but {label(side[0].metric)} grew: {_effect(side[0])}",
+            f"Time to first batch is fine, but {label(side[0].metric)} grew: "
+            + _effect(side[0], name),
             "It does not block; look at it if it was not intended.",
         )
     if unknown:
         return (
-            f"Not known yet: {_names([v.scenario for v in unknown])}",
+            f"Not known yet: {_names([v.scenario for v in unknown], name)}",
             "The blocks were not enough to tell a change from noise; this is not a regression.",
         )
     if improved:
-        return f"Faster to first batch: {_effect(improved[0])}", "Nothing to do. Thank you."
+        return f"Faster to first batch: {_effect(improved[0], name)}", "Nothing to do. Thank you."
     many = len(judged)
     noun = "scenario" if many == 1 else "scenarios"
     return f"No change in time to first batch ({many} {noun})", "Nothing to do."
@@ -61,10 +68,10 @@ def _of(verdicts: Sequence[Verdict], kind: VerdictKind, gates: bool) -> list[Ver
     return sorted(found, key=lambda verdict: -abs(verdict.effect or 0.0))
 
 
-def _effect(verdict: Verdict) -> str:
-    return f"{clean(verdict.scenario, 40)} {percent(verdict.effect)}"
+def _effect(verdict: Verdict, name: Callable[[str], str]) -> str:
+    return f"{name(verdict.scenario)} {percent(verdict.effect)}"
 
 
-def _names(scenarios: Sequence[str]) -> str:
-    shown = ", ".join(clean(name, 40) for name in scenarios[:3])
+def _names(scenarios: Sequence[str], name: Callable[[str], str]) -> str:
+    shown = ", ".join(name(scenario) for scenario in scenarios[:3])
     return shown + (f" and {len(scenarios) - 3} more" if len(scenarios) > 3 else "")

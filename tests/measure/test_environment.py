@@ -33,7 +33,8 @@ def _wheel(folder, files):
     info = "toy-1.dist-info/"
     files = dict(files)
     files[info + "METADATA"] = META
-    files[info + "WHEEL"] = "Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+    lines = ["Wheel-Version: 1.0", "Generator: t", "Root-Is-Purelib: true", "Tag: py3-none-any", ""]
+    files[info + "WHEEL"] = "\\n".join(lines)
     with zipfile.ZipFile(path, "w") as out:
         for name, text in files.items():
             out.writestr(name, text)

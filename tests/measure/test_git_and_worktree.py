@@ -96,10 +96,14 @@ def left_behind(repository: Path) -> list[Path]:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_nothing_stays_whatever_happens(repository: Path, error: type[BaseException]) -> None:
     (repository / "a.txt").write_text("uncommitted")
-    with pytest.raises(error):
+
+    def interrupted_run() -> None:
         with open_workplace(open_repository(repository), shas(repository)) as place:
             (place.checkout(Arm.HEAD) / "written-by-a-trial").write_text("x")
             raise error
+
+    with pytest.raises(error):
+        interrupted_run()
     assert left_behind(repository) == []
     assert (repository / "a.txt").read_text() == "uncommitted", "the work tree is the user's"
 

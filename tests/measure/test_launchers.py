@@ -109,6 +109,22 @@ def test_compiled_models_are_measured_and_compile_as_ever(name: str, tmp_path: P
 
 
 @pytest.mark.torch
+def test_accelerate_prepares_and_the_batch_is_found(tmp_path: Path) -> None:
+    script = """
+from accelerate import Accelerator
+accelerator = Accelerator(cpu=True)
+loader = DataLoader(DATA, batch_size=16, shuffle=True)
+net, optimizer, loader = accelerator.prepare(net, optimizer, loader)
+for x, y in loader:
+    loss = ((first(net, x) - y) ** 2).mean()
+    accelerator.backward(loss)
+    optimizer.step()
+"""
+    execution = run(tmp_path, MARKED + SLOW + script)
+    assert_stamped_inside(tmp_path, execution)
+
+
+@pytest.mark.torch
 def test_steps_after_the_first_batch_are_timed(tmp_path: Path) -> None:
     loop = LOOP.replace("update(", "time.sleep(0.1); update(")
     execution = run(tmp_path, HEADER + loop, steps=2)

@@ -1,0 +1,229 @@
+"""Reports as runs produce them, for the tests of what people see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ailab_bot.model.report import Choice, Commit, Machine, Plan, Report
+from ailab_bot.model.trial import Outcome
+from ailab_bot.model.verdict import (
+    Conclusion,
+    Explanation,
+    FailureSummary,
+    ImportChange,
+    Interval,
+    PhaseShift,
+    Stopped,
+    Verdict,
+    VerdictKind,
+)
+
+#: Texts that try to leave their place in Markdown, HTML, a table or a terminal.
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "![p](https://example.invalid/p.png)",
+    "[link](https://example.invalid)",
+    "https://example.invalid/auto",
+    "@octocat @github/team",
+    "#1 GH-1 octocat/hello#1",
+    "a | b | c",
+    "`code` ``double`` ```fence```",
+    "````\n# heading\n````",
+    "line\nbreak\r\nagain",
+    "</details></summary>",
+    "<!-- comment -->",
+    "\x1b[31mred\x1b[0m\x1b]8;;https://example.invalid\x07x\x1b]8;;\x07",
+    "\u202etxt.exe\u202c",
+    "zero\u200bwidth\u2060\ufeff",
+    "\x00\x08\x7f controls",
+    "{{ 7*7 }} {% raw %}",
+    "long" * 200,
+)
+
+
+def verdict(
+    scenario: str,
+    kind: VerdictKind = VerdictKind.NO_CHANGE,
+    effect: float = 0.004,
+    metric: str = "ttfb_s",
+    **changes: object,
+) -> Verdict:
+    moved = kind in {VerdictKind.REGRESSION, VerdictKind.IMPROVEMENT}
+    base = 1.134 if metric == "ttfb_s" else 241e6
+    way = "slower" if kind is VerdictKind.REGRESSION else "faster"
+    reasons = {
+        VerdictKind.NO_CHANGE: "after 21 blocks the interval lies inside the threshold ±5 %",
+        VerdictKind.INCONCLUSIVE: "40 blocks show neither a significant effect above the threshold "
+        "±5 % nor that there is none",
+    }
+    found = f"8 blocks found head {way} by more than the threshold ±5 %, and 8 fresh blocks "
+    made = Verdict(
+        scenario,
+        metric,
+        kind,
+        confirmed=moved,
+        effect=effect,
+        interval=Interval(effect - 0.031, effect + 0.032),
+        level=0.9,
+        threshold=0.05,
+        blocks_used=16 if moved else 21,
+        blocks_available=40,
+        stopped=Stopped.DECIDED,
+        reason=reasons.get(kind, found + "confirmed it"),
+        confirmation_blocks=8 if moved else 0,
+        base_median=base,
+        head_median=base * (1 + effect),
+        noise=0.041,
+        p_value=0.00004 if moved else 0.41,
+        gates=metric == "ttfb_s",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def explanation(scenario: str, module: str = "pandas") -> Explanation:
+    return Explanation(
+        scenario,
+        phases=(
+            PhaseShift("interpreter", 0.021, 0.021),
+            PhaseShift("import", 0.904, 1.101),
+            PhaseShift("config", 0.011, 0.011),
+            PhaseShift("data", 0.081, 0.080),
+            PhaseShift("model", 0.032, 0.033),
+            PhaseShift("first_batch", 0.085, 0.098),
+        ),
+        imports_added=(
+            ImportChange(module, 0.231, 322, "trainkit/report.py:3"),
+            ImportChange("logging.handlers", 0.004, 0, "trainkit/tracking.py:5"),
+        ),
+        imports_removed=(ImportChange("yaml", 0.012, 14, "trainkit/config.py:4"),),
+    )
+
+
+CRASH = FailureSummary(
+    "vision-cnn",
+    "head",
+    Outcome.CRASH,
+    failed=2,
+    trials=2,
+    reason="exited with status 1 before the first batch",
+    advice="The last lines of its output say why; run its command by hand to see the rest.",
+    output_tail=(
+        "Traceback (most recent call last):",
+        '  File "train.py", line 41, in <module>',
+        "    model = SmallCNN(classes=job.classes)",
+        "TypeError: SmallCNN.__init__() got an unexpected keyword argument 'classes'",
+    ),
+)
+TIMEOUT = FailureSummary(
+    "ddp-gloo",
+    "both",
+    Outcome.TIMEOUT,
+    failed=2,
+    trials=2,
+    reason="did not reach a first batch within 300 s; ended",
+    advice="Raise `timeout_s` if the workflow is that slow, else see what it waits for.",
+)
+
+
+def report(
+    *verdicts: Verdict, conclusion: Conclusion = Conclusion.SUCCESS, **changes: object
+) -> Report:
+    ids = dict.fromkeys(v.scenario for v in verdicts)
+    choices = [Choice(name, True, "all CPU scenarios of this tier are relevant") for name in ids]
+    choices.append(Choice("llm-h200", False, "needs a gpu runner; name it to run it here"))
+    made = Report(
+        base=Commit("main", "4f0c1d2e" * 5, "Train a ranking model from a job file"),
+        head=Commit("record-run-metadata", "9ab37e10" * 5, "Record run metadata in the background"),
+        plan=Plan(tuple(choices), seed=1687238535),
+        verdicts=verdicts,
+        failures=(),
+        explanations=(),
+        machine=Machine("AMD EPYC 7763", 4, 16 << 30, "Linux 6.8.0", "3.12.1"),
+        conclusion=conclusion,
+        runner_seconds=212.4,
+        reproduce="ailab ab 4f0c1d2e4f0c 9ab37e109ab3 --seed 1687238535",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+REGRESSION = report(
+    verdict("tabular-mlp", VerdictKind.REGRESSION, 0.182),
+    verdict("tabular-mlp", VerdictKind.REGRESSION, 0.081, "peak_rss_bytes", gates=False),
+    verdict("vision-cnn"),
+    verdict("language-model", effect=-0.006),
+    conclusion=Conclusion.FAILURE,
+    explanations=(explanation("tabular-mlp"),),
+)
+CLEAN = report(verdict("tabular-mlp"), verdict("vision-cnn", effect=-0.011))
+IMPROVEMENT = report(verdict("tabular-mlp", VerdictKind.IMPROVEMENT, -0.143), verdict("vision-cnn"))
+INCONCLUSIVE = report(
+    verdict("recsys", VerdictKind.INCONCLUSIVE, 0.046, blocks_used=40, stopped=Stopped.CAPACITY),
+    verdict("vision-cnn"),
+)
+HEAD_FAILS = report(
+    verdict("tabular-mlp"), conclusion=Conclusion.FAILURE, failures=(CRASH, TIMEOUT)
+)
+ALL_FAILED = report(
+    conclusion=Conclusion.ERROR,
+    failures=(TIMEOUT, replace(CRASH, arms="both", failed=4, trials=4)),
+)
+INTERRUPTED = report(
+    verdict("tabular-mlp"),
+    conclusion=Conclusion.ERROR,
+    interrupted=True,
+    notes=("Interrupted: these results are partial.",),
+)
+NOTHING = report(notes=("No scenario applies to this change, so nothing was measured.",))
+MIXED = report(
+    *(
+        verdict(f"scenario-{i:02}", kind, effect)
+        for i, (kind, effect) in enumerate(
+            [
+                (VerdictKind.NO_CHANGE, 0.003),
+                (VerdictKind.REGRESSION, 0.072),
+                (VerdictKind.IMPROVEMENT, -0.11),
+                (VerdictKind.INCONCLUSIVE, 0.039),
+                (VerdictKind.REGRESSION, 0.31),
+                *[(VerdictKind.NO_CHANGE, 0.001 * n) for n in range(-3, 4)],
+            ]
+        )
+    ),
+    conclusion=Conclusion.FAILURE,
+    explanations=(explanation("scenario-04"), explanation("scenario-01", "tensorboard")),
+    failures=(TIMEOUT,),
+)
+MANY = report(
+    *(
+        verdict(
+            f"team-{i % 17:02}-workflow-with-a-rather-long-name-{i:03}",
+            VerdictKind.REGRESSION if i % 29 == 3 else VerdictKind.NO_CHANGE,
+            0.06 + i / 3000 if i % 29 == 3 else 0.001,
+        )
+        for i in range(300)
+    ),
+    conclusion=Conclusion.FAILURE,
+)
+UNFRIENDLY = report(
+    *(verdict(name, VerdictKind.REGRESSION, 0.2) for name in HOSTILE),
+    conclusion=Conclusion.FAILURE,
+    base=Commit(HOSTILE[0], "4f0c1d2e" * 5, HOSTILE[8]),
+    head=Commit(HOSTILE[5], "9ab37e10" * 5, HOSTILE[6]),
+    failures=(replace(CRASH, scenario=HOSTILE[7], output_tail=HOSTILE, reason=HOSTILE[9]),),
+    explanations=tuple(explanation(name, name) for name in HOSTILE[:4]),
+    notes=HOSTILE[:3],
+)
+
+SAMPLES = {
+    "regression": REGRESSION,
+    "clean": CLEAN,
+    "improvement": IMPROVEMENT,
+    "inconclusive": INCONCLUSIVE,
+    "head-fails": HEAD_FAILS,
+    "all-failed": ALL_FAILED,
+    "interrupted": INTERRUPTED,
+    "nothing": NOTHING,
+    "mixed": MIXED,
+    "many": MANY,
+    "unfriendly": UNFRIENDLY,
+}
