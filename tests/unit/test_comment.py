@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
 
 import cmarkgfm
 import pytest
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from sample_reports import CRASH, HOSTILE, MANY, REGRESSION, SAMPLES, explanation, report, verdict
 from update_golden import GOLDEN
 
-from ailab_bot.model.report import Choice
-from ailab_bot.model.verdict import Conclusion, VerdictKind
+from ailab_bot.model.report import Choice, Report
+from ailab_bot.model.verdict import VerdictKind
 from ailab_bot.report.comment import MARKER, MOST_CHARACTERS, code_span, render_comment
 
 
@@ -102,19 +103,26 @@ def test_hostile_text_stays_inside_its_code_span(text: str) -> None:
     assert not re.search(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u206f]", shown)
 
 
-def test_a_whole_comment_of_hostile_names_has_no_live_part() -> None:
-    everywhere = report(
-        *(verdict(text, VerdictKind.REGRESSION, 0.2) for text in HOSTILE),
-        failures=tuple(
-            replace(CRASH, scenario=text, reason=text, advice=text, output_tail=HOSTILE)
-            for text in HOSTILE
-        ),
-        explanations=tuple(explanation(text, text) for text in HOSTILE),
-        conclusion=Conclusion.FAILURE,
-        notes=HOSTILE,
-        reproduce=" ".join(HOSTILE),
-    )
-    page = to_html(render_comment(everywhere))
+def with_every_text(value: object, text: str) -> object:
+    """The same report with `text` in place of each text that it holds, however deep."""
+    if isinstance(value, Enum):
+        return value
+    if isinstance(value, str):
+        return text
+    if isinstance(value, tuple):
+        return tuple(with_every_text(item, text) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value)]
+        return replace(value, **{n: with_every_text(getattr(value, n), text) for n in names})
+    return value
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("name", ["mixed", "head-fails", "all-failed", "unfriendly"])
+def test_no_text_of_a_report_is_ever_live(name: str, text: str) -> None:
+    hostile = with_every_text(SAMPLES[name], text)
+    assert isinstance(hostile, Report)
+    page = to_html(render_comment(hostile))
     outside = re.sub(r"<code>.*?</code>|<pre.*?</pre>", "", page, flags=re.DOTALL)
     tags = set(re.findall(r"<\s*/?\s*([a-zA-Z0-9!]+)", outside))
     known = "h3 h4 p sub table thead tbody tr th td strong br ul ol li details summary !"
@@ -122,6 +130,7 @@ def test_a_whole_comment_of_hostile_names_has_no_live_part() -> None:
     assert "example.invalid" not in outside
     assert "@" not in outside
     assert not re.search(r"#\d|GH-\d", outside)
+    assert not re.search(r"[\x00-\x08\x1b\x7f\u200b-\u200f\u202a-\u202e]", page)
 
 
 def test_a_regression_that_does_not_gate_is_shown_and_does_not_lead() -> None:
