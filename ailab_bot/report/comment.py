@@ -14,6 +14,7 @@ from pathlib import Path
 import jinja2
 
 from ailab_bot.model.report import Choice, Report
+from ailab_bot.model.scenario import METRICS
 from ailab_bot.model.verdict import Explanation, FailureSummary, PhaseShift, Verdict, VerdictKind
 from ailab_bot.report import words
 from ailab_bot.report.headline import headline
@@ -102,7 +103,7 @@ def _environment() -> jinja2.Environment:
         signed=words.signed_seconds,
         duration=words.duration,
         size=words.size,
-        label=words.label,
+        label=lambda metric: words.label(metric) if metric in METRICS else code_span(metric),
         icon=_row_icon,
         threshold=lambda verdict: f"{verdict.threshold * 100:.3g}\u00a0%",
         word=lambda verdict: _WORDS[verdict.kind],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ailab_bot.model.scenario import METRICS
 from ailab_bot.model.verdict import FailureSummary, Verdict, VerdictKind
 from ailab_bot.report.words import clean, label, percent
 
@@ -47,7 +48,7 @@ def headline(
         return "Nothing was measured", "No scenario was taken; the reasons are listed with them."
     if side:
         return (
-            f"Time to first batch is fine, but {label(side[0].metric)} grew: "
+            f"Time to first batch is fine, but {_metric(side[0], name)} grew: "
             + _effect(side[0], name),
             "It does not block; look at it if it was not intended.",
         )
@@ -70,6 +71,10 @@ def _of(verdicts: Sequence[Verdict], kind: VerdictKind, gates: bool) -> list[Ver
 
 def _effect(verdict: Verdict, name: Callable[[str], str]) -> str:
     return f"{name(verdict.scenario)} {percent(verdict.effect)}"
+
+
+def _metric(verdict: Verdict, name: Callable[[str], str]) -> str:
+    return label(verdict.metric) if verdict.metric in METRICS else name(verdict.metric)
 
 
 def _names(scenarios: Sequence[str], name: Callable[[str], str]) -> str:

@@ -104,7 +104,7 @@ def failed_trials(failure: FailureSummary) -> str:
     """`crashed in 2 of 2 trials (head only)`."""
     what = OUTCOMES.get(failure.outcome.value, failure.outcome.value)
     noun = "trial" if failure.trials == 1 else "trials"
-    where = ARMS.get(failure.arms, failure.arms)
+    where = ARMS.get(failure.arms, "arm not known")
     return f"{what} in {failure.failed} of {failure.trials} {noun} ({where})"
 
 
