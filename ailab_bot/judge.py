@@ -158,7 +158,7 @@ def _judge_metric(
     description = compare.describe(shown)
     low, high = compare.interval(shown, policy.clean_error, policy.scale)
     used = pairs[: stages.blocks]
-    bounded = all(map(math.isfinite, (low, high)))
+    bounded = low > -1 and math.isfinite(high)
     return Verdict(
         scenario,
         metric,

@@ -142,6 +142,8 @@ def _measure_one(run: _Run, bench: Bench, progress: Progress) -> None:
     scenario = bench.scenario
     measure_scenario(bench, run.log, progress)
     trials = run.log.of(scenario.id)
+    if not trials:
+        run.notes.append(f"{scenario.id}: capacity ended before its first block.")
     verdicts = judge(trials, bench.policy, scenario.metrics)
     if any(verdict.kind in _MOVED for verdict in verdicts):
         progress.activity(scenario.id, "tracing imports of both arms")

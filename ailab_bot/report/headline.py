@@ -45,7 +45,7 @@ def headline(
             "No verdict on speed for them: mend the scenario or the machine, then measure again.",
         )
     if not verdicts:
-        return "Nothing was measured", "No scenario was taken; the reasons are listed with them."
+        return "Nothing was measured", "The notes and the list of scenarios below say why."
     if side:
         return (
             f"Time to first batch is fine, but {_metric(side[0], name)} grew: "

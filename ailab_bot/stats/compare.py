@@ -110,8 +110,8 @@ def interval(log_ratios: Array, error: float, scale: float) -> tuple[float, floa
     """Confidence sequence for the shift at this number of blocks, valid at any stopping time.
 
     Each side misses with probability `error` at the most, over all numbers of blocks together if
-    the narrowest interval so far is kept. Returns fractions (0.18: +18 %); infinite while the
-    evidence bounds nothing.
+    the narrowest interval so far is kept. Returns fractions (0.18: +18 %); -1 and infinity while
+    the evidence bounds nothing.
     """
     return (
         float(np.expm1(_lowest_shift(log_ratios, error, scale))),

@@ -57,8 +57,7 @@ version = "1"
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workplace]:
-    monkeypatch.setenv("AILAB_CACHE_DIR", str(tmp_path / "cache"))
+def place(tmp_path: Path) -> Iterator[Workplace]:
     folder = new_repository(tmp_path / "repository")
     files = {"backend.py": BACKEND, "pyproject.toml": PYPROJECT, "requirements.txt": ""}
     base = commit(folder, {**files, "src/toy.py": "ARM = 'base'\n"})

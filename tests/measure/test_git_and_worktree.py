@@ -13,12 +13,6 @@ from ailab_bot.measure.worktree import Workplace, cache_folder, open_workplace
 from ailab_bot.model.trial import Arm
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AILAB_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     folder = new_repository(tmp_path / "repository")
