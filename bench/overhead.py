@@ -2,12 +2,12 @@
 
     python bench/overhead.py [--runs 20]
 
-A torch script writes the monotonic time at which it calls its model with the first training
-batch. It runs in turn without the probe (a plain subprocess and this file's own stopwatch) and
-under the supervisor. Printed, as medians with the middle half of the runs:
-- agreement: the supervisor's TTFB minus this file's own stopwatch, around the same run;
-- overhead: time to the script's own stamp with the probe, against without, pair by pair;
-- the phases of the last run, and their sum against TTFB.
+A torch script writes its clocks where it calls its model with the first training batch. It runs in
+turn without the probe (a plain subprocess and this file's own stopwatch) and under the supervisor.
+Printed: how far the supervisor's TTFB is from this file's stopwatch around the same run (median
+and middle half); what the probe adds, as the difference of lower quartiles with a 90 % bootstrap
+interval (a noisy machine only ever adds time), for wall-clock and CPU time and for a bare
+interpreter; and the phases of the last run with their sum against TTFB.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import numpy as np
+from replay import Array
 
 from ailab_bot.measure.environment import compile_probe
 from ailab_bot.measure.execute import PROBE_FOLDER, Execution, Launch, execute
@@ -40,9 +43,9 @@ loader = DataLoader(data, batch_size=32, shuffle=True)
 net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
 optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
 for x, y in loader:
-    now = time.monotonic_ns()
+    now = time.monotonic_ns(), time.process_time_ns()
     with open(stamp, "w") as file:
-        file.write(str(now))
+        file.write("%d %d" % now)
     loss = ((net(x) - y) ** 2).mean()
     loss.backward()
     optimizer.step()
@@ -56,23 +59,25 @@ def environment() -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1"}
 
 
-def without_probe(folder: Path) -> float:
-    """Seconds from just before the spawn to the script's own stamp."""
-    stamp = folder / "stamp"
+def stamped(folder: Path, start_ns: int) -> tuple[float, float]:
+    """Wall-clock and CPU seconds from `start_ns` to the script's own stamp."""
+    wall_ns, cpu_ns = map(int, (folder / "stamp").read_text().split())
+    return (wall_ns - start_ns) / 1e9, cpu_ns / 1e9
+
+
+def without_probe(folder: Path) -> tuple[float, float]:
     start_ns = time.monotonic_ns()
-    subprocess.run(
-        [sys.executable, "script.py", str(stamp)], cwd=folder, env=environment(), check=True
-    )
-    return (int(stamp.read_text()) - start_ns) / 1e9
+    command = [sys.executable, "script.py", str(folder / "stamp")]
+    subprocess.run(command, cwd=folder, env=environment(), check=True)
+    return stamped(folder, start_ns)
 
 
-def with_probe(folder: Path) -> tuple[Execution, float, float]:
-    """The execution, seconds to the script's stamp, and the same by a stopwatch of our own."""
-    stamp = folder / "stamp"
+def with_probe(folder: Path) -> tuple[Execution, tuple[float, float], float]:
+    """The execution, the script's clocks, and the wall time by a stopwatch of our own."""
     start_ns = time.monotonic_ns()
     execution = execute(
         Launch(
-            command=(sys.executable, "script.py", str(stamp)),
+            command=(sys.executable, "script.py", str(folder / "stamp")),
             cwd=folder,
             env=environment(),
             first_batch=FirstBatch(),
@@ -82,13 +87,34 @@ def with_probe(folder: Path) -> tuple[Execution, float, float]:
     )
     if execution.outcome is not Outcome.OK:
         raise SystemExit(f"the script failed: {execution.failure}")
-    own_ns = int(stamp.read_text())
-    return execution, (own_ns - execution.started_ns) / 1e9, (own_ns - start_ns) / 1e9
+    own_s = stamped(folder, start_ns)[0]
+    return execution, stamped(folder, execution.started_ns), own_s
 
 
-def line(name: str, values: list[float], scale: float, unit: str) -> None:
-    low, middle, high = statistics.quantiles(values, n=4)
-    print(f"{name:52} {middle * scale:8.2f} {unit}  ({low * scale:.2f} to {high * scale:.2f})")
+def bare(probe: bool) -> float:
+    """Seconds that an interpreter takes to start and end, without or with the probe's folder."""
+    env = environment() | ({"PYTHONPATH": str(PROBE_FOLDER)} if probe else {})
+    start_ns = time.monotonic_ns()
+    subprocess.run([sys.executable, "-c", "pass"], env=env, check=True)
+    return (time.monotonic_ns() - start_ns) / 1e9
+
+
+def quartile(values: Array) -> float:
+    return float(np.quantile(values, 0.25))
+
+
+def added(name: str, with_it: list[float], without: list[float]) -> None:
+    random = np.random.default_rng(1)
+    one, two = np.array(with_it), np.array(without)
+    drawn = [
+        quartile(random.choice(one, len(one))) - quartile(random.choice(two, len(two)))
+        for _ in range(2000)
+    ]
+    low, high = np.quantile(drawn, [0.05, 0.95]) * 1e3
+    difference = (quartile(one) - quartile(two)) * 1e3
+    share = quartile(one) / quartile(two) - 1
+    spread = f"({low:.2f} to {high:.2f})"
+    print(f"added by the probe, {name:17} {difference:7.2f} ms  {spread}, {share:+.2%}")
 
 
 def main() -> None:
@@ -96,27 +122,28 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     runs = parser.parse_args().runs
     compile_probe(PROBE_FOLDER, sys.executable)
+    agreement, plain, probed = [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
         without_probe(folder)
         with_probe(folder)
-        agreement, difference, ratio = [], [], []
         for number in range(runs):
             if number % 2:
-                plain = without_probe(folder)
-                execution, stamped, own = with_probe(folder)
-            else:
-                execution, stamped, own = with_probe(folder)
-                plain = without_probe(folder)
-            agreement.append(execution.metrics["ttfb_s"] - own)
-            difference.append(stamped - plain)
-            ratio.append(stamped / plain)
+                plain.append(without_probe(folder))
+            execution, clocks, own_s = with_probe(folder)
+            probed.append(clocks)
+            agreement.append((execution.metrics["ttfb_s"] - own_s) * 1e3)
+            if not number % 2:
+                plain.append(without_probe(folder))
+    starts = [(bare(True), bare(False)) for _ in range(5 * runs)]
     ttfb = execution.metrics["ttfb_s"]
+    low, middle, high = statistics.quantiles(agreement, n=4)
     print(f"{runs} pairs, TTFB about {ttfb:.2f} s\n")
-    line("agreement: supervisor minus own stopwatch", agreement, 1e3, "ms")
-    line("overhead: with the probe minus without", difference, 1e3, "ms")
-    line("overhead: with the probe over without", ratio, 1.0, "x ")
+    print(f"supervisor minus own stopwatch      {middle:7.2f} ms  ({low:.2f} to {high:.2f})")
+    added("wall-clock time", [wall for wall, _ in probed], [wall for wall, _ in plain])
+    added("CPU time", [cpu for _, cpu in probed], [cpu for _, cpu in plain])
+    added("bare interpreter", [one for one, _ in starts], [two for _, two in starts])
     print("\nphases of the last run")
     for phase, seconds in execution.phases.items():
         print(f"  {phase:12} {seconds * 1e3:9.2f} ms")

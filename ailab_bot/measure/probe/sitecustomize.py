@@ -20,6 +20,7 @@ import _ailab_torch
 _open, _write, _close, _getpid = os.open, os.write, os.close, os.getpid
 _MAIN = get_ident()
 _LONG_NS = 500_000  # shorter imports stay with the phase around them: a message costs about 6 µs
+_DEEPEST_TIMED = 4  # imports nested deeper are timed as part of those around them
 _MOST_READS = 64  # configuration is read at the start; later calls of the same readers are data
 
 
@@ -90,6 +91,19 @@ class _Probe:
         self.send("F", now, number)
         _ailab_torch.show_own(True)
 
+    def imported(self, start, end):
+        """Only imports that no other import contains are told; the others only wait for the case
+        that the one around them never ends, as when a launcher imports the training itself."""
+        if end - start < _LONG_NS:
+            return
+        if self.depth:
+            while self.pending and self.pending[-1][0] >= start:
+                self.pending.pop()
+            self.pending.append((start, end))
+        else:
+            self.pending = []
+            self.send("I", start, end)
+
     def trace_import(self, name, nanoseconds, importer):
         """One line per finished import: module, seconds, importer's file, line and module."""
         row = [name, "%.6f" % (nanoseconds / 1e9), *map(str, importer)]
@@ -123,33 +137,29 @@ def _watch_imports(probe, patches):
     bootstrap = sys.modules["_frozen_importlib"]
     original = bootstrap._find_and_load
 
-    def _find_and_load(name, import_):
-        if get_ident() != _MAIN:
-            return original(name, import_)
+    def timed(name, import_):
         start = monotonic_ns()
         importer = _importer() if probe.trace_file else None
         probe.depth += 1
         try:
-            module = original(name, import_)
+            return original(name, import_)
         finally:
             probe.depth -= 1
-            end = monotonic_ns()
-            if end - start >= _LONG_NS and not probe.done:
-                if probe.depth:
-                    while probe.pending and probe.pending[-1][0] >= start:
-                        probe.pending.pop()
-                    probe.pending.append((start, end))
-                else:
-                    probe.pending = []
-                    probe.send("I", start, end)
-            if importer is not None and not probe.done:
-                probe.trace_import(name, end - start, importer)
-        patch = patches.pop(name, None)
-        if patch is not None:
+            if not probe.done:
+                probe.imported(start, monotonic_ns())
+                if importer is not None:
+                    probe.trace_import(name, monotonic_ns() - start, importer)
+
+    def _find_and_load(name, import_):
+        # Torch loads thousands of modules, nearly all deep inside: those pay for two comparisons.
+        deep = probe.depth >= _DEEPEST_TIMED and not probe.trace_file
+        load = original if deep or get_ident() != _MAIN else timed
+        module = load(name, import_)
+        if name in patches:
             try:
-                patch(probe, sys.modules[name])
+                patches.pop(name)(probe, sys.modules[name])
             except Exception as error:
-                probe.send("E", end, name, type(error).__name__)
+                probe.send("E", monotonic_ns(), name, type(error).__name__)
         return module
 
     bootstrap._find_and_load = _find_and_load
@@ -157,7 +167,7 @@ def _watch_imports(probe, patches):
 
 def _importer():
     """File, line and module of the statement that asks for an import."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(3)
     while frame is not None:
         file = frame.f_code.co_filename
         ours = file == __file__ or file.endswith(os.path.join("importlib", "__init__.py"))
