@@ -49,10 +49,15 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         from ailab_bot.errors import AilabError
 
-        if not isinstance(error, AilabError):
-            raise
-        _show_error(error)
-        return error.exit_status
+        if isinstance(error, AilabError):
+            _show_error(error)
+            return error.exit_status
+        # Python would exit with 1, which here means a confirmed regression.
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.stderr.write(
+            "ailab: this is a defect of ailab; please report it with the lines above\n"
+        )
+        return EXIT_RUNNER
 
 
 def _parser() -> argparse.ArgumentParser:

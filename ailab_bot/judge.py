@@ -100,6 +100,7 @@ def summarise_failures(trials: Iterable[Trial]) -> tuple[FailureSummary, ...]:
                 reason=failure.reason if failure else last.outcome.value.replace("_", " "),
                 advice=failure.advice if failure else "",
                 output_tail=failure.output_tail if failure else (),
+                other_ok=sum(t.arm not in arms and t.outcome is Outcome.OK for t in own),
             )
         )
     return tuple(summaries)
@@ -113,8 +114,8 @@ def conclude(
 ) -> Conclusion:
     """What the required status says about a change.
 
-    FAILURE: a confirmed regression of a gating metric, or a head that failed repeatedly where base
-    never did. ERROR: a scenario in `expected` has no verdict, or the run was interrupted.
+    FAILURE: a confirmed regression of a gating metric, or a head that never worked where base
+    did. ERROR: a scenario in `expected` has no verdict, or the run was interrupted.
     SUCCESS otherwise; also when capacity ran out before the judge knew, which is shown.
     """
     seen = list(verdicts)
@@ -164,8 +165,8 @@ def _judge_metric(
         metric,
         kind,
         confirmed=confirmed,
-        effect=description.effect,
-        interval=Interval(low, high) if bounded else None,
+        effect=_rounded(description.effect),
+        interval=Interval(_rounded(low), _rounded(high)) if bounded else None,
         level=round(policy.level, 6),
         threshold=policy.threshold,
         blocks_used=stages.blocks,
@@ -175,10 +176,15 @@ def _judge_metric(
         confirmation_blocks=stages.confirmation.blocks if stages.confirmation else 0,
         base_median=statistics.median(base for base, _ in used),
         head_median=statistics.median(head for _, head in used),
-        noise=description.noise,
-        p_value=None if math.isnan(description.p_value) else description.p_value,
+        noise=_rounded(description.noise),
+        p_value=None if math.isnan(description.p_value) else _rounded(description.p_value),
         gates=metric in policy.gate,
     )
+
+
+def _rounded(value: float) -> float:
+    """Without the last digits, in which processors differ: any job must get the same verdict."""
+    return round(value, 9)
 
 
 def _run_stages(ratios: compare.Array, policy: Policy) -> _Stages:
@@ -198,7 +204,6 @@ def _stage(ratios: compare.Array, policy: Policy) -> compare.Stage:
         stage_error=policy.stage_error,
         clean_error=policy.clean_error,
         scale=policy.scale,
-        min_blocks=policy.min_blocks,
     )
 
 

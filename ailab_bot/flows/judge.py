@@ -8,7 +8,7 @@ from ailab_bot.errors import UserError
 from ailab_bot.judge import conclude, judge, summarise_failures
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.verdict import Conclusion, FailureSummary, Verdict
-from ailab_bot.model.wire import parse_trials
+from ailab_bot.model.wire import LONGEST_LINE, parse_trials
 
 Judged = tuple[tuple[Verdict, ...], tuple[FailureSummary, ...], Conclusion]
 
@@ -20,7 +20,9 @@ def judge_file(path: Path, policy: Policy) -> Judged:
     """
     try:
         with path.open(encoding="utf-8") as file:
-            trials = parse_trials(file, str(path))
+            # Never more of a line than a trial may have: a file of one line is not read whole.
+            lines = iter(lambda: file.readline(LONGEST_LINE + 1), "")
+            trials = parse_trials(lines, str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot read {path}", why=str(error), advice="Name a file of trials (JSON Lines)."

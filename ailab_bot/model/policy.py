@@ -29,9 +29,6 @@ SCALE = 0.05
 #: Blocks that one verdict may use, both stages together.
 MAX_BLOCKS = 40
 
-#: Blocks before a first decision: fewer would stake a merge on two or three lucky trials.
-MIN_BLOCKS = 5
-
 
 @dataclass(frozen=True)
 class Policy:
@@ -43,7 +40,6 @@ class Policy:
     clean_error: float = CLEAN_ERROR
     scale: float = SCALE
     max_blocks: int = MAX_BLOCKS
-    min_blocks: int = MIN_BLOCKS
     gate: tuple[str, ...] = ("ttfb_s",)
 
     @property

@@ -76,7 +76,8 @@ class FailureSummary:
     """The failed trials of one scenario, shown as what they are and never as a speed.
 
     `arms` says which arms failed: "head" blocks the change; "base" or "both" is the scenario's
-    own (or the machine's) trouble. `failed` of `trials` trials in those arms.
+    own (or the machine's) trouble. `failed` of `trials` trials in those arms; `other_ok` trials of
+    the other arm succeeded.
     """
 
     scenario: str
@@ -87,11 +88,15 @@ class FailureSummary:
     reason: str
     advice: str = ""
     output_tail: tuple[str, ...] = ()
+    other_ok: int = 0
 
     @property
     def blocks_the_change(self) -> bool:
-        """Whether head alone fails, and did so again when it was tried again."""
-        return self.arms == "head" and self.failed > 1
+        """Whether head never worked, tried at least twice, where base did.
+
+        A head that fails only sometimes does not block: a flaky scenario would block clean changes.
+        """
+        return self.arms == "head" and self.failed == self.trials > 1 and self.other_ok > 1
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,12 @@ from ailab_bot.model.verdict import Conclusion, FailureSummary, Interval, Verdic
 SCHEMA = 1
 #: A longer line is no trial: real ones stay below 8 KiB.
 LONGEST_LINE = 1 << 20
+#: Bounds of a metric other than 0: a nanosecond and below, or a million years, is no measurement.
+SMALLEST, LARGEST = 1e-9, 1e18
 #: Numbers and names in one trial; real trials hold about 20.
 MOST_ENTRIES = 200
+#: Lines of output kept with a failure.
+MOST_TAIL_LINES = 50
 #: Digits of an integer; Python's own limit is far above any measurement.
 _MOST_DIGITS = 25
 
@@ -60,6 +64,7 @@ def parse_trials(lines: Iterable[str], source: str) -> list[Trial]:
     """Trials in file order; blank lines are skipped. UserError for the first bad line."""
     trials: list[Trial] = []
     seen: set[tuple[str, int, Arm]] = set()
+    places: set[tuple[str, int, int]] = set()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -68,6 +73,9 @@ def parse_trials(lines: Iterable[str], source: str) -> list[Trial]:
             key = (trial.scenario, trial.block, trial.arm)
             if key in seen:
                 _refuse(f"block {trial.block} has a second {trial.arm.value} trial")
+            place = (trial.scenario, trial.block, trial.order)
+            if place in places:
+                _refuse(f"block {trial.block} has a second trial of order {trial.order}")
         except _BadTrialError as error:
             raise UserError(
                 f"{source}:{number}: not a trial",
@@ -75,6 +83,7 @@ def parse_trials(lines: Iterable[str], source: str) -> list[Trial]:
                 advice="Each line must be one trial as `ailab measure` writes it (see docs).",
             ) from None
         seen.add(key)
+        places.add(place)
         trials.append(trial)
     return trials
 
@@ -97,7 +106,7 @@ def _parse_trial(line: str) -> Trial:
         _refuse(f"missing {', '.join(missing)}")
     if unknown:
         _refuse(f"unknown key {unknown[0]!r:.60}")
-    if row["schema"] != SCHEMA or isinstance(row["schema"], bool):
+    if row["schema"] != SCHEMA or type(row["schema"]) is not int:
         _refuse(f"schema {row['schema']!r:.20} is not {SCHEMA}; a newer ailab may read it")
     outcome = _one_of(row, "outcome", Outcome)
     metrics = _numbers(row.get("metrics", {}), "metrics")
@@ -106,8 +115,15 @@ def _parse_trial(line: str) -> Trial:
     if outcome is not Outcome.OK and metrics:
         _refuse(f"the outcome is {outcome.value}, but there are metrics")
     for name, value in metrics.items():
-        if value < 0 or (name.endswith("_s") and value == 0):
-            _refuse(f"{name} is {value:g}; it must be positive")
+        if value < 0 or (name == "ttfb_s" and value == 0):
+            _refuse(f"{name:.40} is {value:g}; it must be positive")
+        if value and not SMALLEST <= value <= LARGEST:
+            _refuse(f"{name:.40} is {value:g}; no measurement is that small or large")
+    if outcome is Outcome.OK and "failure" in row:
+        _refuse("the outcome is ok, but there is a failure")
+    phases = _numbers(row.get("phases", {}), "phases")
+    if any(seconds < 0 for seconds in phases.values()):
+        _refuse("a phase is negative")
     return Trial(
         scenario=_text(row["scenario"], "scenario"),
         block=_count(row["block"], "block"),
@@ -115,7 +131,7 @@ def _parse_trial(line: str) -> Trial:
         arm=_one_of(row, "arm", Arm),
         outcome=outcome,
         metrics=metrics,
-        phases=_numbers(row.get("phases", {}), "phases"),
+        phases=phases,
         covariates=_numbers(row.get("covariates", {}), "covariates"),
         failure=_failure(row["failure"]) if "failure" in row else None,
     )
@@ -161,6 +177,7 @@ def _numbers(value: object, name: str) -> dict[str, float]:
     if not isinstance(value, dict) or len(value) > MOST_ENTRIES:
         _refuse(f"{name} must be an object of at most {MOST_ENTRIES} numbers")
     for key, number in value.items():
+        _text(key, f"a name in {name}")
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             _refuse(f"{name}.{key:.40} must be a number")
     return {key: float(number) for key, number in value.items()}
@@ -169,6 +186,8 @@ def _numbers(value: object, name: str) -> dict[str, float]:
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 200:
         _refuse(f"{name} must be a text of 1 to 200 characters")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        _refuse(f"{name} holds half a character (a lone surrogate)")
     return value
 
 
@@ -194,7 +213,13 @@ def _failure(value: object) -> Failure:
     texts = [value.get("reason", ""), value.get("advice", "")]
     if not all(isinstance(text, str) for text in texts):
         _refuse("failure.reason and failure.advice must be texts")
-    return Failure(texts[0], texts[1], tuple(tail[-50:]))
+    reason, advice, *lines = (_whole(text) for text in [*texts, *tail[-MOST_TAIL_LINES:]])
+    return Failure(reason, advice, tuple(lines))
+
+
+def _whole(text: str) -> str:
+    """Text that any encoder takes: halves of characters, as in raw output, are replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def results_to_json(

@@ -67,7 +67,6 @@ def run_stage(
     stage_error: float,
     clean_error: float,
     scale: float,
-    min_blocks: int,
 ) -> Stage:
     """Consume blocks in order, stop where the stage knows.
 
@@ -82,8 +81,6 @@ def run_stage(
     clean = np.minimum(below, above) >= -np.log(clean_error)
     for index in np.flatnonzero(up | down | clean):
         blocks = int(index) + 1
-        if blocks < min_blocks:
-            continue
         size = pseudomedian(log_ratios[:blocks])
         if up[index] and size >= np.log1p(threshold):
             return Stage(Direction.UP, blocks)
@@ -96,7 +93,7 @@ def run_stage(
 
 def log_ratios(base: Sequence[float], head: Sequence[float]) -> Array:
     """log(head/base) per block; both of shape (blocks,) and positive."""
-    result: Array = np.log(np.asarray(head, dtype=float) / np.asarray(base, dtype=float))
+    result: Array = np.log(np.asarray(head, dtype=float)) - np.log(np.asarray(base, dtype=float))
     return result
 
 

@@ -225,3 +225,15 @@ def test_the_program_sees_no_trace_of_the_probe_on_its_path(tmp_path: Path) -> N
     )
     execution = run(tmp_path, script, first_batch=FirstBatch(FirstBatchMode.API))
     assert execution.outcome is Outcome.OK, execution.failure
+
+
+def test_warnings_and_tracebacks_of_imports_look_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text("import warnings\nwarnings.warn('old', stacklevel=2)\n")
+    (tmp_path / "inner.py").write_text("import old\nimport not_installed\n")
+    execution = run(tmp_path, "import inner\n")
+    assert execution.failure is not None
+    text = "\n".join(execution.failure.output_tail)
+    assert "inner.py:1: UserWarning: old" in text
+    assert "No module named 'not_installed'" in text
+    assert "sitecustomize" not in text
+    assert "importlib" not in text

@@ -25,7 +25,6 @@ RULE = {
     "stage_error": POLICY.stage_error,
     "clean_error": POLICY.clean_error,
     "scale": POLICY.scale,
-    "min_blocks": POLICY.min_blocks,
 }
 REPLAYS = 600
 

@@ -63,6 +63,13 @@ def test_no_change_means_that_the_interval_lies_inside_the_threshold() -> None:
     assert -POLICY.threshold < verdict.interval.low < verdict.interval.high < POLICY.threshold
 
 
+def test_a_significant_effect_below_the_threshold_is_not_announced() -> None:
+    verdict = only(judge(blocks(noisy(0.035, noise=0.002)), POLICY))
+    assert verdict.kind is VerdictKind.NO_CHANGE
+    assert verdict.interval is not None
+    assert verdict.interval.low > POLICY.margin
+
+
 def test_too_few_or_too_noisy_blocks_are_inconclusive() -> None:
     for ratios in ([1.0], [1.3] * 4, noisy(0.0, noise=0.5)):
         verdict = only(judge(blocks(ratios), POLICY))
@@ -168,6 +175,18 @@ def test_failures_of_both_arms_are_the_scenarios_own() -> None:
     assert summary.arms == "both"
     assert not summary.blocks_the_change
     assert conclude([], [summary], ["a"], interrupted=False) is Conclusion.ERROR
+
+
+def test_a_head_that_fails_only_sometimes_is_shown_and_does_not_block() -> None:
+    flaky = [t for n in (40, 41, 42) for t in (failed(n, Arm.HEAD), ok(n, Arm.BASE))]
+    (summary,) = summarise_failures([*blocks(noisy(0.0)), *flaky])
+    assert (summary.arms, summary.failed, summary.trials) == ("head", 3, 43)
+    assert not summary.blocks_the_change
+
+
+def test_a_head_that_fails_without_a_base_to_compare_does_not_block() -> None:
+    (summary,) = summarise_failures([failed(0, Arm.HEAD), failed(1, Arm.HEAD)])
+    assert not summary.blocks_the_change
 
 
 def test_one_failure_of_head_is_shown_and_does_not_block() -> None:

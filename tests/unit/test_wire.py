@@ -97,6 +97,13 @@ BAD = {
     "crash with metrics": line(outcome="crash"),
     "metrics as list": line(metrics=[1]),
     "too many metrics": line(metrics={f"m{i}": 1 for i in range(201)}),
+    "half a character": line(scenario="a\ud800"),
+    "half a character in a name": line(metrics={"a\ud800": 1}),
+    "too small": line(metrics={"ttfb_s": 1e-300}),
+    "too large": line(metrics={"ttfb_s": 1e300}),
+    "schema as float": line(schema=1.0),
+    "ok with failure": line(failure={"reason": "x"}),
+    "negative phase": line(phases={"import": -1}),
     "failure as text": line(outcome="crash", metrics=..., failure="boom"),
     "not JSON": "{",
     "a list": "[]",
@@ -109,7 +116,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_line_is_refused_with_its_number_and_the_reason(name: str) -> None:
     with pytest.raises(UserError) as caught:
-        parse_trials([line(), "", BAD[name]], "trials.jsonl")
+        parse_trials([line(scenario="another"), "", BAD[name]], "trials.jsonl")
     assert caught.value.what == "trials.jsonl:3: not a trial"
     assert caught.value.why
     assert len(caught.value.why) < 300
@@ -119,6 +126,9 @@ def test_an_arm_may_stand_only_once_in_a_block() -> None:
     with pytest.raises(UserError) as caught:
         parse_trials([line(), line(order=1)], "x")
     assert "second base trial" in caught.value.why
+    with pytest.raises(UserError) as caught:
+        parse_trials([line(), line(arm="head")], "x")
+    assert "second trial of order 0" in caught.value.why
 
 
 @pytest.mark.parametrize("name", SAMPLES)

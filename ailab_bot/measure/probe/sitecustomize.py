@@ -20,7 +20,7 @@ import _ailab_torch
 _open, _write, _close, _getpid = os.open, os.write, os.close, os.getpid
 _MAIN = get_ident()
 _LONG_NS = 500_000  # shorter imports stay with the phase around them: a message costs about 6 µs
-_DEEPEST_TIMED = 4  # imports nested deeper are timed as part of those around them
+_DEEPEST_TIMED = 2  # imports nested deeper are timed as part of those around them
 _MOST_READS = 64  # configuration is read at the start; later calls of the same readers are data
 
 
@@ -162,6 +162,9 @@ def _watch_imports(probe, patches):
                 probe.send("E", monotonic_ns(), name, type(error).__name__)
         return module
 
+    # Tracebacks and warnings skip importlib's own frames; they must skip ours, too.
+    for function in (timed, _find_and_load):
+        function.__code__ = function.__code__.replace(co_filename=original.__code__.co_filename)
     bootstrap._find_and_load = _find_and_load
 
 
@@ -170,8 +173,8 @@ def _importer():
     frame = sys._getframe(3)
     while frame is not None:
         file = frame.f_code.co_filename
-        ours = file == __file__ or file.endswith(os.path.join("importlib", "__init__.py"))
-        if not (ours or file.startswith("<frozen importlib")):
+        through = file.endswith(os.path.join("importlib", "__init__.py"))
+        if not (through or file.startswith("<frozen importlib")):
             return file, frame.f_lineno, frame.f_globals.get("__name__", "")
         frame = frame.f_back
     return "", 0, ""
