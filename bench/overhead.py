@@ -1,6 +1,7 @@
 """Is the supervisor's clock right, and what does the probe cost?
 
     python bench/overhead.py [--runs 20]
+    python bench/overhead.py --instructions
 
 A torch script writes its clocks where it calls its model with the first training batch. It runs in
 turn without the probe (a plain subprocess and this file's own stopwatch) and under the supervisor.
@@ -8,6 +9,9 @@ Printed: how far the supervisor's TTFB is from this file's stopwatch around the 
 and middle half); what the probe adds, as the difference of lower quartiles with a 90 % bootstrap
 interval (a noisy machine only ever adds time), for wall-clock and CPU time and for a bare
 interpreter; and the phases of the last run with their sum against TTFB.
+
+`--instructions` counts instead: the same script under valgrind, without and with the probe, which
+no noise disturbs (some minutes; needs valgrind).
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +104,36 @@ def bare(probe: bool) -> float:
     return (time.monotonic_ns() - start_ns) / 1e9
 
 
+def count_instructions(folder: Path, probe: bool) -> int:
+    """Instructions of the whole script under valgrind's callgrind."""
+    pipe = folder / f"pipe-{probe}"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)  # as the supervisor holds it
+    env = environment() | {"PYTHONHASHSEED": "1", "AILAB_PROBE": f"{pipe}|nonce|auto|0|"}
+    env["PYTHONPATH"] = str(PROBE_FOLDER) if probe else ""
+    words = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable]
+    result = subprocess.run(
+        [*words, "script.py", str(folder / f"stamp-{probe}")],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    signals = os.read(reader, 1 << 16) if probe else b""
+    os.close(reader)
+    if probe and b" F " not in signals:
+        raise SystemExit("the probe saw no first batch")
+    return int(result.stderr.split("refs:")[1].split()[0].replace(",", ""))
+
+
+def compare_instructions(folder: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        without, with_it = pool.map(lambda probe: count_instructions(folder, probe), (False, True))
+    print(f"instructions without the probe {without:,}, with it {with_it:,}")
+    print(f"added by the probe {with_it / without - 1:+.3%}")
+
+
 def quartile(values: Array) -> float:
     return float(np.quantile(values, 0.25))
 
@@ -120,7 +155,9 @@ def added(name: str, with_it: list[float], without: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=20)
-    runs = parser.parse_args().runs
+    parser.add_argument("--instructions", action="store_true")
+    arguments = parser.parse_args()
+    runs = arguments.runs
     compile_probe(PROBE_FOLDER, sys.executable)
     agreement, plain, probed = [], [], []
     with tempfile.TemporaryDirectory() as name:
@@ -128,6 +165,9 @@ def main() -> None:
         (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
         without_probe(folder)
         with_probe(folder)
+        if arguments.instructions:
+            compare_instructions(folder)
+            return
         for number in range(runs):
             if number % 2:
                 plain.append(without_probe(folder))

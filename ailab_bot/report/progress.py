@@ -16,7 +16,7 @@ from ailab_bot.report.words import clean, duration, failed_trials, interval_text
 
 #: Plain lines for blocks come at most this often: a CI log is read, not watched.
 _LINE_EVERY_S = 10.0
-_BAR_CELLS = 20
+_BAR_CELLS = 8
 
 
 class Progress(Protocol):
@@ -134,7 +134,8 @@ class LiveProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, transient=True, refresh_per_second=4)
+        # Drawn between trials only: a thread that refreshes would run beside what is timed.
+        self._live = Live(console=console, transient=True, auto_refresh=False)
         self._done = 0
         self._all = 0
 
@@ -158,7 +159,7 @@ class LiveProgress:
         filled = round(_BAR_CELLS * done / at_most)
         bar = Text("━" * filled, style="cyan") + Text("━" * (_BAR_CELLS - filled), style="dim")
         text = _block_text(done, at_most, effect, interval, time_left_s)
-        self._show(scenario, bar + Text("  " + text))
+        self._show(scenario, bar + Text(" " + text))
 
     def finish(
         self,
@@ -177,10 +178,10 @@ class LiveProgress:
         self._live.stop()
 
     def _show(self, scenario: str, what: Text) -> None:
-        place = Text(f"[{self._done + 1}/{self._all}] {clean(scenario, 40)}  ", style="bold")
+        place = Text(f"{self._done + 1}/{self._all} {clean(scenario, 24)} ", style="bold")
         line = place + what
         line.no_wrap, line.overflow = True, "ellipsis"
-        self._live.update(line)
+        self._live.update(line, refresh=True)
 
 
 def choose_progress(console: Console, quiet: bool) -> Progress:
@@ -204,11 +205,11 @@ def _block_text(
     interval: Interval | None,
     time_left_s: float | None,
 ) -> str:
-    parts = [f"block {done} of at most {at_most}"]
+    parts = [f"block {done}/{at_most}"]
     if effect is not None:
         parts.append(percent(effect) + (f" ({interval_text(interval)})" if interval else ""))
     if time_left_s is not None:
-        parts.append(f"at most {duration(time_left_s)} left")
+        parts.append(f"≤ {duration(time_left_s)} left")
     return ", ".join(parts)
 
 

@@ -88,8 +88,8 @@ def test_lines_come_at_a_readable_rate_and_the_last_block_is_not_lost() -> None:
     lines = file.getvalue().splitlines()
     assert "3 scenarios to measure, 1 left out, seed 1687238535" in lines[0]
     assert [line for line in lines if "block " in line] == [lines[1], lines[2]]
-    assert "block 10 of at most 40" in lines[1]
-    assert "block 12 of at most 40" in lines[2]
+    assert "block 10/40" in lines[1]
+    assert "block 12/40" in lines[2]
     assert "a: NO_CHANGE ttfb_s +0.4\u00a0%, 21 blocks" in lines[3]
 
 
