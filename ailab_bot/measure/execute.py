@@ -16,6 +16,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -94,7 +95,8 @@ def execute(launch: Launch) -> Execution:
             run.watch()
             return run.finish(counter)
         finally:
-            run.end()
+            with uninterrupted():
+                run.end()
 
 
 class _Run:
@@ -408,6 +410,21 @@ class _Kept:
 
     def tail(self) -> tuple[str, ...]:
         return tuple(self.text().rstrip().splitlines()[-TAIL_LINES:])
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C must not stop the cleaning up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in stops}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -12,14 +12,12 @@ import fcntl
 import hashlib
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ailab_bot.errors import RunnerError
-from ailab_bot.measure.execute import PROBE_FOLDER
+from ailab_bot.measure.execute import PROBE_FOLDER, uninterrupted
 from ailab_bot.measure.git import Repository
 from ailab_bot.model.trial import Arm
 
@@ -69,7 +67,7 @@ def open_workplace(repository: Repository, shas: dict[Arm, str]) -> Iterator[Wor
                 _check_out(place, arm, sha)
             yield place
         finally:
-            with _uninterrupted():
+            with uninterrupted():
                 _clear(place)
                 folder.rmdir()
 
@@ -117,18 +115,3 @@ def _lock_one(home: Path) -> Iterator[Path]:
         why=f"{_MOST_PLACES} runs on this repository hold one each.",
         advice="Wait for them, or set AILAB_CACHE_DIR to another folder.",
     )
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """A second Ctrl-C must not stop the cleaning up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in stops}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
