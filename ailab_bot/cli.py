@@ -5,13 +5,15 @@ before a command needs it: `--help` and `--version` must answer at once.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ailab_bot.version import __version__
 
+TYPE_CHECKING = False  # as typing's, which alone takes a tenth of the time that --help may take
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ailab_bot.errors import AilabError
     from ailab_bot.flows.ab import AbRequest
 
@@ -65,13 +67,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="ailab",
         description="Keeps the time to first batch of ML workflows down: A/B tests of commits.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
     )
     parser.add_argument("--version", action="version", version=f"ailab {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     demo = _command(commands, "demo", "the main job on a bundled repository with a regression")
-    demo.add_argument("--keep", type=Path, metavar="DIR", help="build the repository in DIR")
+    demo.add_argument("--keep", metavar="DIR", help="build the repository in DIR")
     demo.add_argument("--comment", metavar="F", help="where the comment goes")
     demo.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
     demo.set_defaults(run=_demo)
@@ -79,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     ab = _command(commands, "ab", "A/B of two commits: measure, judge, confirm, explain")
     ab.add_argument("base", metavar="BASE", help="branch, tag, SHA or HEAD~1")
     ab.add_argument("head", metavar="HEAD", help="the commit with the change")
-    ab.add_argument("--repo", type=Path, default=Path(), metavar="DIR", help="default: here")
+    ab.add_argument("--repo", default=".", metavar="DIR", help="default: here")
     ab.add_argument(
         "--scenario", nargs="+", action="extend", default=[], metavar="ID", help="only these"
     )
@@ -90,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     ab.set_defaults(run=_ab)
 
     judge = _command(commands, "judge", "decide from recorded trials alone")
-    judge.add_argument("trials", type=Path, metavar="TRIALS.jsonl")
+    judge.add_argument("trials", metavar="TRIALS.jsonl")
     judge.add_argument("--threshold", type=_fraction, metavar="X", help="a fraction, e.g. 0.05")
     judge.set_defaults(run=_judge)
     return parser
@@ -100,11 +102,29 @@ def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text, epilog=_EPILOG)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--config", type=Path, metavar="PATH", help="default: .ailab/config.yml")
+    parser.formatter_class = _formatter
+    parser.add_argument("--config", metavar="PATH", help="default: .ailab/config.yml")
     parser.add_argument("--json", metavar="F", help="write the results as JSON to F (- : stdout)")
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
     return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """argparse would import shutil, and with it three compressors, to learn the width."""
+    try:
+        columns = int(os.environ.get("COLUMNS", "")) or 80
+    except ValueError:
+        try:
+            columns = os.get_terminal_size(1).columns
+        except OSError:
+            columns = 80
+    return argparse.RawDescriptionHelpFormatter(prog, width=max(columns - 2, 40))
+
+
+def _path(text: str | None) -> Path | None:
+    from pathlib import Path
+
+    return None if text is None else Path(text)
 
 
 def _seconds(text: str) -> float:
@@ -122,15 +142,17 @@ def _fraction(text: str) -> float:
 
 
 def _ab(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from ailab_bot.flows.ab import AbRequest
 
     request = AbRequest(
         base=arguments.base,
         head=arguments.head,
-        repo=arguments.repo.absolute(),
+        repo=Path(arguments.repo).absolute(),
         scenarios=tuple(arguments.scenario),
         capacity_s=arguments.capacity_s,
-        config=arguments.config,
+        config=_path(arguments.config),
         python=arguments.python,
         seed=arguments.seed,
     )
@@ -140,7 +162,7 @@ def _ab(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from ailab_bot.flows.demo import demo_request
 
-    with demo_request(arguments.keep, arguments.seed) as request:
+    with demo_request(_path(arguments.keep), arguments.seed) as request:
         if not arguments.quiet:
             sys.stderr.write(_DEMO_STORY)
         arguments.comment = arguments.comment or "ailab-demo-comment.md"
@@ -153,16 +175,17 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _judge(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
+    from pathlib import Path
 
     from ailab_bot.config import load_config
     from ailab_bot.flows.ab import policy_of
     from ailab_bot.flows.judge import judge_file
     from ailab_bot.model.wire import results_to_json
 
-    policy = policy_of(load_config(arguments.config, Path.cwd()))
+    policy = policy_of(load_config(_path(arguments.config), Path.cwd()))
     if arguments.threshold is not None:
         policy = replace(policy, threshold=arguments.threshold)
-    verdicts, failures, conclusion = judge_file(arguments.trials, policy)
+    verdicts, failures, conclusion = judge_file(Path(arguments.trials), policy)
     if not arguments.quiet and arguments.json != "-":
         from rich.console import Console
 
@@ -227,6 +250,8 @@ def _write(text: str, where: str | None) -> None:
     if where == "-":
         sys.stdout.write(text)
     elif where is not None:
+        from pathlib import Path
+
         from ailab_bot.errors import UserError
 
         path = Path(where)
