@@ -29,7 +29,7 @@ in the background", looks harmless. AI Lab bot now measures it against main, abo
 """
 _DEMO_NEXT = """\
 
-The pull-request comment: {comment}
+The comment is in {comment}
 Try next:
   ailab demo --keep DIR               keep the repository, look at its commits
   ailab ab main HEAD                  the same in a repository of yours that has .ailab/scenarios
@@ -167,10 +167,24 @@ def _demo(arguments: argparse.Namespace) -> int:
             sys.stderr.write(_DEMO_STORY)
         arguments.comment = arguments.comment or "ailab-demo-comment.md"
         status = _compare(request, arguments)
-    if status == EXIT_REGRESSION and not arguments.quiet:
-        sys.stderr.write(_DEMO_NEXT.format(comment=arguments.comment))
+    if status == EXIT_REGRESSION:
+        if not arguments.quiet:
+            _show_comment(arguments.comment)
+            sys.stderr.write(_DEMO_NEXT.format(comment=arguments.comment))
         return EXIT_FINE  # the planted regression was found: the demo did its job
     return status
+
+
+def _show_comment(where: str) -> None:
+    if where == "-":
+        return  # it is on the screen already
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from ailab_bot.report.terminal import print_comment
+
+    print_comment(Path(where).read_text(encoding="utf-8"), Console(stderr=True))
 
 
 def _judge(arguments: argparse.Namespace) -> int:

@@ -27,8 +27,6 @@ MARKER = "<!-- ailab:comment -->"
 _OPEN_ROWS = 15
 #: Scenarios explained, worst first.
 _MOST_EXPLAINED = 5
-#: A phase's shift is shown from this many seconds and this share of the largest shift on.
-_SHORTEST_SHIFT_S, _SMALL_SHIFT = 0.001, 0.05
 #: How much of each list is rendered, tried in turn until the comment fits.
 _ROW_LIMITS = (1000, 300, 150, 75, 40, 20, 10, 5, 1)
 
@@ -183,14 +181,7 @@ def _explanations(
     places = {verdict.scenario: place for place, verdict in reversed(list(enumerate(ordered)))}
     known = [item for item in report.explanations if item.scenario in places]
     known.sort(key=lambda item: places[item.scenario])
-    return [(item, _largest_shifts(item)) for item in known]
-
-
-def _largest_shifts(explanation: Explanation) -> list[PhaseShift]:
-    """Up to three phases, largest first; what is small beside the largest explains nothing."""
-    ordered = sorted(explanation.phases, key=lambda shift: -abs(shift.delta_s))
-    least_s = max(_SHORTEST_SHIFT_S, _SMALL_SHIFT * abs(ordered[0].delta_s)) if ordered else 0.0
-    return [shift for shift in ordered if abs(shift.delta_s) >= least_s][:3]
+    return [(item, words.largest_shifts(item)) for item in known]
 
 
 def _grouped(choices: tuple[Choice, ...]) -> list[tuple[str, list[str]]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from rich import box
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
@@ -25,12 +27,14 @@ from ailab_bot.report.words import (
     duration,
     failed_trials,
     interval_text,
+    largest_shifts,
     percent,
     rank,
     seconds,
     signed_seconds,
 )
 
+_TAGS = re.compile(r"<!--.*?-->|</?(details|sub)>|</?summary>")
 #: Rows of the table; scenarios without change beyond it are summed up in one line.
 MOST_ROWS = 40
 _STYLES = {
@@ -98,6 +102,14 @@ def print_verdicts(
             console.print(Text(f"  {clean(failure.advice, 400)}"))
 
 
+def print_comment(markdown: str, console: Console) -> None:
+    """The comment as a terminal can show it: Markdown without its HTML."""
+    console.print()
+    console.rule("the pull-request comment", style="dim")
+    console.print(Markdown(_TAGS.sub("", markdown.replace("<br>", " "))))
+    console.rule(style="dim")
+
+
 def print_error(error: AilabError, console: Console) -> None:
     """What happened, why, and what to do now."""
     console.print(Text(f"ailab: {clean(error.what, 500)}", style="bold red"), soft_wrap=True)
@@ -130,8 +142,7 @@ def _word(verdict: Verdict) -> str:
 
 def _print_explanation(explanation: Explanation, console: Console) -> None:
     console.print(Text(f"Why {clean(explanation.scenario)} moved", style="bold"))
-    shifts = sorted(explanation.phases, key=lambda shift: -abs(shift.delta_s))
-    for shift in shifts[:3]:
+    for shift in largest_shifts(explanation):
         times = f"{seconds(shift.base_s)} → {seconds(shift.head_s)}"
         console.print(
             Text(f"  phase {clean(shift.phase)}: {signed_seconds(shift.delta_s)} ({times})")

@@ -6,7 +6,14 @@ import math
 import re
 
 from ailab_bot.model.scenario import METRICS
-from ailab_bot.model.verdict import FailureSummary, Interval, Verdict, VerdictKind
+from ailab_bot.model.verdict import (
+    Explanation,
+    FailureSummary,
+    Interval,
+    PhaseShift,
+    Verdict,
+    VerdictKind,
+)
 
 #: An untrusted name longer than this is cut: it would hide the figures beside it.
 LONGEST_NAME = 80
@@ -16,6 +23,8 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
 )
+#: A phase's shift is shown from this many seconds and this share of the largest shift on.
+_SHORTEST_SHIFT_S, _SMALL_SHIFT = 0.001, 0.05
 _MINUS = "\u2212"
 #: A space that keeps a number and its unit on one line.
 _NBSP = "\u00a0"
@@ -106,6 +115,13 @@ def failed_trials(failure: FailureSummary) -> str:
     noun = "trial" if failure.trials == 1 else "trials"
     where = ARMS.get(failure.arms, "arm not known")
     return f"{what} in {failure.failed} of {failure.trials} {noun} ({where})"
+
+
+def largest_shifts(explanation: Explanation) -> list[PhaseShift]:
+    """Up to three phases, largest first; what is small beside the largest explains nothing."""
+    ordered = sorted(explanation.phases, key=lambda shift: -abs(shift.delta_s))
+    least_s = max(_SHORTEST_SHIFT_S, _SMALL_SHIFT * abs(ordered[0].delta_s)) if ordered else 0.0
+    return [shift for shift in ordered if abs(shift.delta_s) >= least_s][:3]
 
 
 def rank(verdict: Verdict) -> tuple[int, float]:

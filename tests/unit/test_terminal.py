@@ -11,13 +11,14 @@ from sample_reports import HOSTILE, MANY, REGRESSION, SAMPLES, report, verdict
 
 from ailab_bot.errors import UserError
 from ailab_bot.model.verdict import Interval, VerdictKind
+from ailab_bot.report.comment import render_comment
 from ailab_bot.report.progress import (
     LineProgress,
     LiveProgress,
     SilentProgress,
     choose_progress,
 )
-from ailab_bot.report.terminal import MOST_ROWS, print_error, print_report
+from ailab_bot.report.terminal import MOST_ROWS, print_comment, print_error, print_report
 from ailab_bot.report.words import duration, percent, seconds, size
 
 
@@ -74,6 +75,15 @@ def test_an_error_says_what_why_and_what_now() -> None:
         "  line two",
         "  Write one.",
     ]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_comment_is_shown_without_its_html(name: str) -> None:
+    where, file = console(80)
+    print_comment(render_comment(SAMPLES[name]), where)
+    assert "<details" not in file.getvalue()
+    assert "<!--" not in file.getvalue() or name == "unfriendly"
+    assert max(map(len, file.getvalue().splitlines())) <= 80
 
 
 def test_lines_come_at_a_readable_rate_and_the_last_block_is_not_lost() -> None:
