@@ -222,6 +222,8 @@ def _compare(request: AbRequest, arguments: argparse.Namespace) -> int:
     from ailab_bot.report.progress import choose_progress
     from ailab_bot.report.terminal import print_report
 
+    for where in (arguments.json, arguments.comment):
+        _check_place(where)
     for stop in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: end the trial, clean up, report
         signal.signal(stop, signal.default_int_handler)
     progress = choose_progress(Console(stderr=True), arguments.quiet)
@@ -260,22 +262,34 @@ def _write_json(document: object, where: str | None) -> None:
         _write(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", where)
 
 
+def _check_place(where: str | None) -> None:
+    """A file that cannot be written is said before the measurement, not after it."""
+    if where in {None, "-"}:
+        return
+    from pathlib import Path
+
+    from ailab_bot.errors import UserError
+
+    path = Path(str(where))
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+            raise OSError("it is a folder, or may not be written")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}", why=str(error), advice="Name a file in a folder of yours."
+        ) from error
+
+
 def _write(text: str, where: str | None) -> None:
     if where == "-":
         sys.stdout.write(text)
     elif where is not None:
         from pathlib import Path
 
-        from ailab_bot.errors import UserError
-
-        path = Path(where)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path}", why=str(error), advice="Name a file in a folder of yours."
-            ) from error
+        _check_place(where)
+        Path(where).write_text(text, encoding="utf-8")
 
 
 def _show_error(error: AilabError) -> None:

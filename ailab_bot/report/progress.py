@@ -48,35 +48,6 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-class SilentProgress:
-    """Says nothing."""
-
-    def start(self, plan: Plan) -> None: ...
-
-    def activity(self, scenario: str, text: str) -> None: ...
-
-    def block(
-        self,
-        scenario: str,
-        done: int,
-        at_most: int,
-        effect: float | None,
-        interval: Interval | None,
-        time_left_s: float | None,
-    ) -> None: ...
-
-    def finish(
-        self,
-        scenario: str,
-        verdicts: tuple[Verdict, ...],
-        failures: tuple[FailureSummary, ...],
-    ) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class LineProgress:
     """One plain line per event, blocks at a readable rate. The last block is always shown."""
 
@@ -185,9 +156,9 @@ class LiveProgress:
 
 
 def choose_progress(console: Console, quiet: bool) -> Progress:
-    """`console` writes to stderr."""
+    """`console` writes to stderr; with `quiet`, nothing is written."""
     if quiet:
-        return SilentProgress()
+        return LineProgress(Console(quiet=True))
     return LiveProgress(console) if console.is_terminal else LineProgress(console)
 
 

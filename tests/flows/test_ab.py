@@ -216,6 +216,11 @@ MISTAKES = {
     "no interpreter": (["ab", "base", "head", "--python", "python0"], "does not run", "--python"),
     "no repository": (["ab", "base", "head", "--repo", "/"], "not in a git repository", "--repo"),
     "no config": (["ab", "base", "head", "--config", "no.yml"], "cannot read", "path"),
+    "no place": (
+        ["ab", "base", "head", "--json", "/proc/no/x"],
+        "cannot write /proc/no/x",
+        "yours",
+    ),
     "no trials": (["judge", "no.jsonl"], "cannot read no.jsonl", "trials"),
 }
 

@@ -15,7 +15,6 @@ from ailab_bot.report.comment import render_comment
 from ailab_bot.report.progress import (
     LineProgress,
     LiveProgress,
-    SilentProgress,
     choose_progress,
 )
 from ailab_bot.report.terminal import MOST_ROWS, print_comment, print_error, print_report
@@ -119,7 +118,11 @@ def test_the_live_display_works_and_cleans_up() -> None:
 
 
 def test_the_display_suits_the_place() -> None:
-    assert isinstance(choose_progress(console()[0], quiet=True), SilentProgress)
+    where, file = console(terminal=True)
+    quiet = choose_progress(where, quiet=True)
+    quiet.start(REGRESSION.plan)
+    quiet.note("a note")
+    assert file.getvalue() == ""
     assert isinstance(choose_progress(console()[0], quiet=False), LineProgress)
     assert isinstance(choose_progress(console(terminal=True)[0], quiet=False), LiveProgress)
 
