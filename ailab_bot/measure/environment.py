@@ -46,6 +46,8 @@ _UNEQUAL = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 #: Variables that belong to the bot or to GitHub, not to the user's workflow.
 _WITHHELD = ("AILAB_*", "ACTIONS_*", "GITHUB_TOKEN", "GH_TOKEN", "PYTHONPATH", *_UNEQUAL)
 _SETUP_TIMEOUT_S = 3600.0
+#: No run takes as long: an environment for a single run is older than that only when it is over.
+_LEFT_OVER_S = 2 * 86_400.0
 _SHOWN_LINES = 30
 _RECORD = "ailab-environment.json"
 
@@ -108,7 +110,9 @@ def prepare(
     home = cache / "envs"
     home.mkdir(parents=True, exist_ok=True)
     for folder in sorted(home.glob(f"{key}-*")):
-        if _fits(folder, source):
+        if _is_left_over(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        elif _fits(folder, source):
             return Environment(_python_in(folder), base_python.version, folder, reused=True)
     folder = _new_folder(home, key)
     try:
@@ -170,10 +174,12 @@ def _inherited(folder: Path | None, python: str) -> dict[str, str]:
 
 
 def _key(scenario: Scenario, source: Source, python: Environment) -> str:
+    named = {os.path.normpath(word) for words in scenario.setup for word in words}
     files = {
         path: blob
         for path, blob in source.repository.blobs(source.sha).items()
-        if any(fnmatch.fnmatchcase(PurePosixPath(path).name, p) for p in DEPENDENCY_FILES)
+        if path in named
+        or any(fnmatch.fnmatchcase(PurePosixPath(path).name, p) for p in DEPENDENCY_FILES)
     }
     made_from = [scenario.setup, str(Path(python.python).resolve()), python.version, files]
     mentions_scenario = any("{scenario_dir}" in word for words in scenario.setup for word in words)
@@ -211,6 +217,18 @@ def _fits(folder: Path, source: Source) -> bool:
         or (bound_to == "path" and same_path)
         or (bound_to == "tree" and same_path and same_tree)
     )
+
+
+def _is_left_over(folder: Path) -> bool:
+    """Whether it was for a single run, or never finished, and no run can be using it any more."""
+    age_s = 0.0
+    try:
+        age_s = time.time() - folder.stat().st_mtime
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        for_one_run = record["bound_to"] == "run"
+    except (OSError, ValueError, KeyError, TypeError):
+        for_one_run = True
+    return for_one_run and age_s > _LEFT_OVER_S
 
 
 def _clues(folder: Path) -> Iterable[Path]:

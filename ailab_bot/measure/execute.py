@@ -35,7 +35,8 @@ OUTPUT_KEPT_BYTES = 1 << 20
 TAIL_LINES = 20
 #: A line of output longer than this is matched against the marker in pieces.
 _LONGEST_LINE = 1 << 16
-#: More signals than any real program sends; what comes after them is not stored.
+#: More signals about phases, and more candidates at a time, than any real program sends; further
+#: ones are not stored. The first batch and the steps are always heard.
 _MOST_SIGNALS = 20_000
 #: How often to look whether the command's processes are still there, once the first has ended.
 _POLL_S = 0.05
@@ -109,6 +110,7 @@ class _Run:
         self.not_ours = not_ours
         self.nonce = secrets.token_hex(8)
         self.signals: list[Signal] = []
+        self.candidates: dict[tuple[int, tuple[str, ...]], int] = {}
         self.rest = b""
         self.output = {"stdout": _Kept(), "stderr": _Kept()}
         self.marker = re.compile(launch.first_batch.marker or "(?!)")
@@ -190,7 +192,8 @@ class _Run:
             self.exit_status = self.process.poll()
             if self.exit_status is None:
                 return False
-        return all(procfs.is_zombie(pid) for pid in self.tree())
+        # A launcher may end well before its trainer; after a failure nobody is waited for.
+        return bool(self.exit_status) or all(procfs.is_zombie(pid) for pid in self.tree())
 
     def tree(self) -> list[int]:
         return procfs.descendants(os.getpid(), self.not_ours)
@@ -202,9 +205,14 @@ class _Run:
             return
         for line in lines:
             message = parse_signal(line, self.nonce, received_ns)
-            if message is None or len(self.signals) >= _MOST_SIGNALS:
+            if message is None:
                 continue
-            self.signals.append(message)
+            if message.kind == "C":
+                self.candidates[message.pid, message.fields] = received_ns
+                if len(self.candidates) > _MOST_SIGNALS:  # the oldest was none: it would be named
+                    del self.candidates[next(iter(self.candidates))]
+            elif len(self.signals) < _MOST_SIGNALS:
+                self.signals.append(message)
             if message.kind == "F" and self.launch.first_batch.mode is not FirstBatchMode.MARKER:
                 self.reach_first_batch(self.entered_ns(message), message.pid)
             elif message.kind == "S" and self.first_batch_ns and message.pid == self.trainer:
@@ -213,10 +221,7 @@ class _Run:
 
     def entered_ns(self, final: Signal) -> int:
         """When the candidate that the signal names was received (0 names the signal itself)."""
-        for message in reversed(self.signals):
-            if message.kind == "C" and message.pid == final.pid and message.fields == final.fields:
-                return message.received_ns
-        return final.received_ns
+        return self.candidates.get((final.pid, final.fields), final.received_ns)
 
     def read_output(self, name: str, stream: object, received_ns: int) -> bool:
         """Take in what came; False at the end of the stream."""
@@ -342,7 +347,7 @@ class _Run:
                 "ended without calling the API",
                 'Add `sys.audit("ailab.first_batch")` where the first batch enters the model.',
             )
-        if "C" in kinds:
+        if self.candidates:
             return (
                 "ended after forward passes that no backward pass followed",
                 "The first batch is a training batch. If yours has no backward pass, " + _USE_API,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -135,6 +136,29 @@ def test_a_changed_lock_file_makes_a_new_environment(place: Workplace) -> None:
     first = prepared(place, Arm.HEAD, what)
     commit(place.checkout(Arm.HEAD), {"sub/requirements-gpu.txt": "# a comment\n"})
     assert prepared(place, Arm.HEAD, what).folder != first.folder
+
+
+def test_a_script_that_setup_names_counts_as_what_the_environment_is_made_from(
+    place: Workplace,
+) -> None:
+    what = scenario(["python", "./install.py"])
+    for text in ("pass\n", "import sys\n"):
+        commit(place.checkout(Arm.HEAD), {"install.py": text})
+        assert not prepared(place, Arm.HEAD, what).reused
+    assert prepared(place, Arm.HEAD, what).reused
+
+
+def test_environments_of_single_runs_are_removed_when_they_are_over(place: Workplace) -> None:
+    what = scenario(["python", "-c", "open('kernel.so', 'w').close()"])
+    first, second = (prepared(place, Arm.BASE, what) for _ in range(2))
+    assert first.folder is not None
+    assert second.folder is not None
+    os.utime(first.folder, (1, 1))
+    (first.folder / "old").touch()
+    os.utime(first.folder, (1, 1))
+    prepared(place, Arm.BASE, what)  # may take the free place again, but not what lay there
+    assert not (first.folder / "old").exists()
+    assert second.folder.exists()
 
 
 def test_what_setup_builds_inside_the_checkout_is_built_again(place: Workplace) -> None:

@@ -47,6 +47,17 @@ def test_a_kill_that_was_not_for_memory_is_a_crash(tmp_path: Path) -> None:
     assert "SIGKILL" in failure.reason
 
 
+def test_a_crash_is_not_waited_out_when_a_helper_lives_on(tmp_path: Path) -> None:
+    script = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],\n"
+        "                 start_new_session=True)\n"
+        "sys.exit(3)\n"
+    )
+    failure = failure_of(run(tmp_path, script, timeout_s=60), Outcome.CRASH)
+    assert "status 3" in failure.reason
+
+
 def test_running_out_of_memory_is_an_outcome_of_its_own(tmp_path: Path) -> None:
     script = (
         "import resource\n"

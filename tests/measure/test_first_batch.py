@@ -175,6 +175,12 @@ def test_the_first_training_batch_is_found_in(name: str, tmp_path: Path) -> None
     assert_stamped_inside(tmp_path, execution)
 
 
+def test_a_long_look_at_the_data_does_not_hide_the_first_batch(tmp_path: Path) -> None:
+    look = "for _ in DataLoader(TensorDataset(torch.zeros(22_000, 8))):\n    pass\n"
+    execution = run(tmp_path, MARKED + look + SLOW + SCRIPTS["sequential loader"])
+    assert_stamped_inside(tmp_path, execution)
+
+
 @pytest.mark.parametrize("name", BEFORE)
 @pytest.mark.parametrize("loop", ["plain tensors", "shuffling loader"])
 def test_no_first_batch_is_seen_in(name: str, loop: str, tmp_path: Path) -> None:

@@ -45,13 +45,13 @@ def after(probe, note):
     return make
 
 
-def show_own(own):
+def show_own(own, for_good=False):
     """Put torch's own functions (True) or ours (False) in place.
 
-    Only our `backward` stays: a compiled step may hold the first backward pass.
+    Our `backward` stays until it is `for_good`: a compiled step may hold the first backward pass.
     """
     for owner, name, original, replacement in _replaced:
-        if name != "backward":
+        if for_good or name != "backward":
             setattr(owner, name, original if own else replacement)
 
 

@@ -89,7 +89,7 @@ class _Probe:
             self.send("I", start, end)
         self.flush_model()
         self.send("F", now, number)
-        _ailab_torch.show_own(True)
+        _ailab_torch.show_own(True, for_good=True)
 
     def imported(self, start, end):
         """Only imports that no other import contains are told; the others only wait for the case
