@@ -34,9 +34,10 @@ def train(rank: int, processes: int, meeting_point: str, steps: int) -> None:
         optimizer.step()
         if step == steps:
             break
-    dist.all_reduce(loss.detach())
+    mean = loss.detach() / processes  # gloo has no mean: each rank contributes its share
+    dist.all_reduce(mean)
     if rank == 0:
-        print(f"final loss {loss.item():.6f}", flush=True)
+        print(f"final loss {mean.item():.6f}", flush=True)
     dist.destroy_process_group()
 
 
