@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from ailab_bot.errors import UserError
+from ailab_bot.model.noise import Noise, Pin, parse_cores
 from ailab_bot.model.scenario import METRICS, FirstBatch, FirstBatchMode, Scenario
 
 #: Configuration is written by hand; anything larger is a mistake or an attack.
@@ -47,6 +48,7 @@ class Config:
     gate: tuple[str, ...] = ("ttfb_s",)
     threshold: float | None = None
     max_blocks: int | None = None
+    noise: Noise = field(default_factory=Noise)
 
 
 def load_config(path: Path | None, root: Path) -> Config:
@@ -66,6 +68,7 @@ def load_config(path: Path | None, root: Path) -> Config:
             "gate": file.words(METRICS),
             "threshold": file.number(0, 1),
             "max_blocks": file.whole(10, 1000),
+            "noise": file.noise,
         }
     )
     file.raise_problems()
@@ -228,8 +231,15 @@ class _File:
         self, readers: Mapping[str, Reader], required: Iterable[str] = ()
     ) -> dict[str, object]:
         """The values of the top level by key; keys that are absent stay absent."""
+        values = self.pairs(self.root, readers)
+        for key in required:
+            if key not in values:
+                self.complain(self.root, f"`{key}` is missing")
+        return values
+
+    def pairs(self, mapping: yaml.Node, readers: Mapping[str, Reader]) -> dict[str, object]:
         values: dict[str, object] = {}
-        for key_node, node in self.root.value:
+        for key_node, node in mapping.value:
             key = str(key_node.value)
             if key not in readers:
                 self.complain(key_node, f"unknown key `{key:.60}`{_did_you_mean(key, readers)}")
@@ -237,9 +247,6 @@ class _File:
                 self.complain(key_node, f"`{key}` stands there twice")
             else:
                 values[key] = readers[key](node)
-        for key in required:
-            if key not in values:
-                self.complain(self.root, f"`{key}` is missing")
         return values
 
     def text(self, node: yaml.Node) -> str | None:
@@ -253,15 +260,17 @@ class _File:
         plain_number = isinstance(node, yaml.ScalarNode) and node.tag.endswith((":int", ":float"))
         return str(node.value) if plain_number else self.text(node)
 
-    def number(self, above: float, most: float) -> Reader:
+    def number(self, above: float, most: float, *, or_equal: bool = False) -> Reader:
         def read(node: yaml.Node) -> float | None:
             try:
                 value = float(node.value) if isinstance(node, yaml.ScalarNode) else None
             except ValueError:
                 value = None
-            if value is None or not above < value < float("inf") or value > most:
+            in_range = value is not None and (above < value or (or_equal and value == above))
+            if value is None or not in_range or value == float("inf") or value > most:
+                least = "of at least" if or_equal else "above"
                 limit = f" and at most {most:g}" if most < float("inf") else ""
-                self.complain(node, f"expected a number above {above:g}{limit}, {_found(node)}")
+                self.complain(node, f"expected a number {least} {above:g}{limit}, {_found(node)}")
                 return None
             return value
 
@@ -345,6 +354,37 @@ class _File:
         except re.error as error:
             self.complain(pairs[0][1], f"not a regular expression: {error}")
         return FirstBatch(FirstBatchMode.MARKER, marker)
+
+    def noise(self, node: yaml.Node) -> Noise:
+        if not isinstance(node, yaml.MappingNode):
+            self.complain(node, f"expected a mapping such as {{pin: auto}}, {_found(node)}")
+            return Noise()
+        values = self.pairs(
+            node,
+            {
+                "pin": self.pin,
+                "threads": self.threads,
+                "max_load": self.number(0, 1),
+                "max_steal": self.number(0, 1),
+                "wait_s": self.number(0, 3600, or_equal=True),
+            },
+        )
+        return Noise(**values)  # type: ignore[arg-type]
+
+    def pin(self, node: yaml.Node) -> Pin:
+        text = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+        if text in {"auto", "off"}:  # a plain `off` is false to YAML and means the same here
+            return "auto" if text == "auto" else "off"
+        try:
+            return parse_cores(text)
+        except ValueError:
+            self.complain(node, f'expected auto, off or cores such as "0-3,6", {_found(node)}')
+            return "off"
+
+    def threads(self, node: yaml.Node) -> int | None:
+        nothing = isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+        value = None if nothing else self.whole(1, 1024)(node)
+        return value if isinstance(value, int) else None
 
     def scenario_id(self, path: Path) -> Reader:
         expected = path.parent.name if path.name == "scenario.yml" else path.stem

@@ -21,10 +21,13 @@ from ailab_bot.errors import UserError
 from ailab_bot.flows.explain import explain
 from ailab_bot.flows.measurement import Bench, TrialLog, measure_scenario, trace_imports
 from ailab_bot.judge import conclude, judge, summarise_failures
+from ailab_bot.measure.cores import choose_cores
 from ailab_bot.measure.environment import Environment, Source, compile_probe, interpreter, prepare
 from ailab_bot.measure.git import Repository, open_repository
 from ailab_bot.measure.machine import describe_machine
+from ailab_bot.measure.quiet import QuietGate, read_activity
 from ailab_bot.measure.worktree import Workplace, cache_folder, open_workplace
+from ailab_bot.model.noise import Noise, cores_text
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.report import Commit, Plan, Report
 from ailab_bot.model.scenario import Scenario
@@ -32,6 +35,7 @@ from ailab_bot.model.trial import Arm
 from ailab_bot.model.verdict import Explanation, VerdictKind
 from ailab_bot.plan.select import select
 from ailab_bot.report.progress import Progress
+from ailab_bot.report.words import unrest_notes
 
 _MOVED = (VerdictKind.REGRESSION, VerdictKind.IMPROVEMENT)
 
@@ -55,6 +59,8 @@ class _Run:
     """What a run has found so far: complete at the end, partial when interrupted."""
 
     log: TrialLog
+    noise: Noise
+    cores: tuple[int, ...]
     explanations: list[Explanation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     spent_s: float = 0.0
@@ -77,9 +83,12 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
     taken = [s for s in scenarios if s.id in {choice.scenario for choice in plan.taken}]
     policy = policy_of(config)
     python = interpreter(which_python(request.python, config.python))
-    run = _Run(TrialLog(_new_run_folder() / "trials.jsonl"))
+    cores = choose_cores(config.noise.pin)
+    run = _Run(TrialLog(_new_run_folder() / "trials.jsonl"), config.noise, cores)
     if repository.is_dirty():
         run.notes.append("The work tree has uncommitted changes; they are not measured.")
+    if cores:
+        run.notes.append(f"Every trial of both arms ran on cores {cores_text(cores)}.")
     progress.start(plan)
     shas = {Arm.BASE: base.sha, Arm.HEAD: head.sha}
     if taken:
@@ -129,7 +138,17 @@ def _measure_all(
                 if plan.capacity_s is not None:
                     left_s = plan.capacity_s - (time.monotonic() - started)
                     share_s = max(left_s, 0.0) / (len(taken) - index)
-                bench = Bench(scenario, prepared[scenario.id], place, plan.seed, policy, share_s)
+                bench = Bench(
+                    scenario,
+                    prepared[scenario.id],
+                    place,
+                    plan.seed,
+                    policy,
+                    share_s,
+                    run.cores,
+                    run.noise.threads,
+                    _gate(run, policy),
+                )
                 _measure_one(run, bench, progress)
     except KeyboardInterrupt:
         run.interrupted = True
@@ -140,7 +159,11 @@ def _measure_all(
 
 def _measure_one(run: _Run, bench: Bench, progress: Progress) -> None:
     scenario = bench.scenario
-    measure_scenario(bench, run.log, progress)
+    try:
+        measure_scenario(bench, run.log, progress)
+    finally:
+        if bench.gate is not None:
+            run.notes.extend(unrest_notes(scenario.id, bench.gate.unrest, run.noise))
     trials = run.log.of(scenario.id)
     if not trials:
         run.notes.append(f"{scenario.id}: capacity ended before its first block.")
@@ -151,6 +174,10 @@ def _measure_one(run: _Run, bench: Bench, progress: Progress) -> None:
         checkouts = {arm: bench.place.checkout(arm) for arm in Arm}
         run.explanations.append(explain(scenario.id, trials, traces, checkouts))
     progress.finish(scenario.id, verdicts, summarise_failures(trials))
+
+
+def _gate(run: _Run, policy: Policy) -> QuietGate:
+    return QuietGate(run.noise, policy.max_blocks, read=lambda: read_activity(run.cores))
 
 
 def _prepare_all(

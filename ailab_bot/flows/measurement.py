@@ -1,6 +1,6 @@
 """Measures one scenario: warm-up, then interleaved blocks until the judge knows or time is up.
 
-Every trial is on disk before the next starts, so an interruption loses at most the one under way.
+Every block is on disk before the next starts, so an interruption loses at most the one under way.
 Refuses to decide anything itself: after each block it asks `judge`, as any later reader could.
 """
 
@@ -14,8 +14,10 @@ from pathlib import Path
 
 from ailab_bot.flows.explain import TracedImport, read_trace
 from ailab_bot.judge import judge
+from ailab_bot.measure.cores import thread_variables
 from ailab_bot.measure.environment import Environment, command_of, variables_of
 from ailab_bot.measure.execute import Execution, Launch, execute
+from ailab_bot.measure.quiet import QuietGate
 from ailab_bot.measure.worktree import Workplace
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.scenario import Scenario
@@ -24,6 +26,7 @@ from ailab_bot.model.verdict import Stopped, Verdict
 from ailab_bot.model.wire import trial_to_json
 from ailab_bot.plan.schedule import arms_of_block, hash_seed_of_block
 from ailab_bot.report.progress import Progress
+from ailab_bot.report.words import disturbance_text
 
 #: So often an arm may fail before its first success; then the scenario is given up.
 MOST_FAILURES_WITHOUT_SUCCESS = 2
@@ -38,18 +41,30 @@ class TrialLog:
 
     def append(self, trial: Trial) -> None:
         self.trials.append(trial)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(trial_to_json(trial) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _append_line(self.path, trial)
+
+    def discard(self, trial: Trial) -> None:
+        """Keep a trial of a disturbed block for the record alone: no verdict reads that file."""
+        _append_line(self.path.with_name("discarded.jsonl"), trial)
 
     def of(self, scenario: str) -> list[Trial]:
         return [trial for trial in self.trials if trial.scenario == scenario]
 
 
+def _append_line(path: Path, trial: Trial) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(trial_to_json(trial) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 @dataclass(frozen=True)
 class Bench:
-    """What measuring one scenario needs. `stop_after_s`: its share of the capacity, or None."""
+    """What measuring one scenario needs. `stop_after_s`: its share of the capacity, or None.
+
+    `cores` and `threads` hold for every trial of both arms (empty, None: as they are). `gate`
+    watches the machine; None: nobody does.
+    """
 
     scenario: Scenario
     environments: Mapping[Arm, Environment]
@@ -57,20 +72,25 @@ class Bench:
     seed: int
     policy: Policy
     stop_after_s: float | None = None
+    cores: tuple[int, ...] = ()
+    threads: int | None = None
+    gate: QuietGate | None = None
 
     def launch(self, arm: Arm, hash_seed: int, trace: Path | None = None) -> Launch:
         checkout = self.place.checkout(arm)
         environment = self.environments[arm]
+        settings = thread_variables(self.threads)
         return Launch(
             command=command_of(self.scenario, checkout, environment),
             cwd=checkout,
-            env=variables_of(self.scenario, checkout, environment, hash_seed),
+            env=variables_of(self.scenario, checkout, environment, hash_seed, settings),
             first_batch=self.scenario.first_batch,
             timeout_s=self.scenario.timeout_s,
             scratch=self.place.scratch,
             probe=self.place.probe,
             steps=0 if trace else self.scenario.steps,
             trace=trace,
+            cores=self.cores,
         )
 
 
@@ -85,7 +105,8 @@ def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> float:
         if bench.stop_after_s is not None and spent_s + per_block_s > bench.stop_after_s:
             progress.note(f"{bench.scenario.id}: its share of the capacity is used up")
             break
-        _run_block(bench, log, block)
+        if not _run_block(bench, log, progress, block):
+            continue
         block += 1
         verdicts = judge(log.of(bench.scenario.id), bench.policy, bench.scenario.metrics)
         _show(bench, progress, verdicts, block, per_block_s, spent_s)
@@ -118,11 +139,28 @@ def _warm_up(bench: Bench, log: TrialLog, progress: Progress) -> int:
     return 1
 
 
-def _run_block(bench: Bench, log: TrialLog, block: int) -> None:
+def _run_block(bench: Bench, log: TrialLog, progress: Progress, block: int) -> bool:
+    """False: other work disturbed a trial, so the block counts for neither arm.
+
+    Only `gate` decides that, and no time of a trial reaches it.
+    """
+    if bench.gate is not None:
+        bench.gate.before_block()
+    trials: list[Trial] = []
     hash_seed = hash_seed_of_block(bench.seed, bench.scenario.id, block)
     for order, arm in enumerate(arms_of_block(bench.seed, bench.scenario.id, block)):
         execution = execute(bench.launch(arm, hash_seed))
-        log.append(_trial(bench.scenario, block, order, arm, execution))
+        trials.append(_trial(bench.scenario, block, order, arm, execution))
+        if bench.gate is not None and bench.gate.after_trial():
+            for trial in trials:
+                log.discard(trial)
+            if bench.gate.disturbance is not None:
+                why = disturbance_text(bench.gate.disturbance)
+                progress.note(f"{bench.scenario.id}: block {block + 1} is measured again: {why}")
+            return False
+    for trial in trials:
+        log.append(trial)
+    return True
 
 
 def _trial(scenario: Scenario, block: int, order: int, arm: Arm, execution: Execution) -> Trial:

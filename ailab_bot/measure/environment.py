@@ -145,9 +145,15 @@ def command_of(scenario: Scenario, checkout: Path, environment: Environment) -> 
 
 
 def variables_of(
-    scenario: Scenario, checkout: Path, environment: Environment, hash_seed: int
+    scenario: Scenario,
+    checkout: Path,
+    environment: Environment,
+    hash_seed: int,
+    settings: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The whole environment of a trial: the user's, without secrets of the bot, plus `env`.
+
+    `settings` are of the configuration; the scenario's own `env` has the last word.
 
     `hash_seed` (the same for both arms of a block) fixes Python's string hashing, so base and
     head see sets in the same order, and different blocks different orders.
@@ -156,7 +162,7 @@ def variables_of(
     variables["PYTHONHASHSEED"] = str(hash_seed)
     names = list(scenario.env)
     values = fill_in(scenario.env.values(), scenario, checkout)
-    return variables | dict(zip(names, values, strict=True))
+    return variables | dict(settings or {}) | dict(zip(names, values, strict=True))
 
 
 def _inherited(folder: Path | None, python: str) -> dict[str, str]:

@@ -25,6 +25,7 @@ from typing import IO
 
 from ailab_bot.errors import RunnerError, UserError
 from ailab_bot.measure import counters, procfs
+from ailab_bot.measure.cores import on_cores
 from ailab_bot.measure.signals import Signal, infer_phases, parse_signal, trainer_of
 from ailab_bot.model.scenario import FirstBatch, FirstBatchMode
 from ailab_bot.model.trial import Failure, Outcome
@@ -54,7 +55,8 @@ class Launch:
     """What to run. `env` is the whole environment, without the probe's own variables.
 
     `probe` is the folder that holds the probe; `scratch` a private folder for the pipe; `trace`
-    asks for a list of imports (which costs time: such a trial is never timed).
+    asks for a list of imports (which costs time: such a trial is never timed). `cores`: where it
+    runs; empty: wherever the scheduler puts it.
     """
 
     command: tuple[str, ...]
@@ -66,6 +68,7 @@ class Launch:
     probe: Path = PROBE_FOLDER
     steps: int = 0
     trace: Path | None = None
+    cores: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,10 @@ class _Run:
         local = self.launch.cwd / self.launch.command[0]
         if program is None and not (os.sep in self.launch.command[0] and local.exists()):
             raise _cannot_start(self.launch, "there is no such program on PATH")
+        with on_cores(self.launch.cores):
+            self.start_process(env)
+
+    def start_process(self, env: Mapping[str, str]) -> None:
         self.start_ns = time.monotonic_ns()
         try:
             self.process = subprocess.Popen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from ailab_bot.model.noise import Cause, Disturbance, Noise, Unrest
 from ailab_bot.model.scenario import METRICS
 from ailab_bot.model.verdict import (
     Explanation,
@@ -122,6 +123,40 @@ def largest_shifts(explanation: Explanation) -> list[PhaseShift]:
     ordered = sorted(explanation.phases, key=lambda shift: -abs(shift.delta_s))
     least_s = max(_SHORTEST_SHIFT_S, _SMALL_SHIFT * abs(ordered[0].delta_s)) if ordered else 0.0
     return [shift for shift in ordered if abs(shift.delta_s) >= least_s][:3]
+
+
+_TAKERS = {Cause.LOAD: "other work", Cause.STEAL: "the hypervisor"}
+
+
+def disturbance_text(disturbance: Disturbance) -> str:
+    """`other work took 43 % of the CPU`."""
+    return f"{_TAKERS[disturbance.cause]} took {_share(disturbance.share)} of the CPU"
+
+
+def unrest_notes(scenario: str, unrest: Unrest, limits: Noise) -> tuple[str, ...]:
+    """What a reader has to know about a machine that was not quiet."""
+    notes = []
+    most = {Cause.LOAD: limits.max_load, Cause.STEAL: limits.max_steal}
+    for cause in Cause:
+        count = unrest.repeated.count(cause)
+        if count:
+            what = "1 block was" if count == 1 else f"{count} blocks were"
+            limit = f"more than {_share(most[cause])} of the CPU"
+            notes.append(f"{what} measured again because {_TAKERS[cause]} took {limit}.")
+    if unrest.kept:
+        what = (
+            "1 disturbed block counts"
+            if unrest.kept == 1
+            else f"{unrest.kept} disturbed blocks count"
+        )
+        notes.append(f"{what} all the same, as no more could be measured again.")
+    if unrest.waited_s >= 1:
+        notes.append(f"{duration(unrest.waited_s)} were spent waiting for a quiet machine.")
+    return tuple(f"{scenario}: {note}" for note in notes)
+
+
+def _share(fraction: float) -> str:
+    return f"{fraction * 100:.0f}{_NBSP}%"
 
 
 def rank(verdict: Verdict) -> tuple[int, float]:
