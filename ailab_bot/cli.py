@@ -95,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("trials", metavar="TRIALS.jsonl")
     judge.add_argument("--threshold", type=_fraction, metavar="X", help="a fraction, e.g. 0.05")
     judge.set_defaults(run=_judge)
+
+    doctor = _command(commands, "doctor", "check machine, configuration and permissions")
+    doctor.add_argument("--repo", metavar="DIR", help="default: the repository around here, if any")
+    doctor.set_defaults(run=_doctor)
     return parser
 
 
@@ -208,6 +212,25 @@ def _judge(arguments: argparse.Namespace) -> int:
         print_verdicts(verdicts, failures, Console())
     _write_json(results_to_json(verdicts, failures, conclusion), arguments.json)
     return _status(conclusion.value, scenarios_at_fault=bool(failures))
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from ailab_bot.flows.doctor import DoctorRequest, diagnose
+    from ailab_bot.model.wire import diagnosis_to_json
+
+    _check_place(arguments.json)
+    repo = _path(arguments.repo)
+    diagnosis = diagnose(
+        DoctorRequest(repo.absolute() if repo else None, _path(arguments.config)), os.environ
+    )
+    if not arguments.quiet:
+        from rich.console import Console
+
+        from ailab_bot.report.doctor import print_diagnosis
+
+        print_diagnosis(diagnosis, Console(stderr=arguments.json == "-"))
+    _write_json(diagnosis_to_json(diagnosis), arguments.json)
+    return EXIT_FINE if diagnosis.fit else EXIT_USER
 
 
 def _compare(request: AbRequest, arguments: argparse.Namespace) -> int:

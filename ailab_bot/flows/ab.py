@@ -6,10 +6,8 @@ scenario files are read from it, the measured code only from the commits.
 
 from __future__ import annotations
 
-import os
 import secrets
 import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +20,14 @@ from ailab_bot.flows.explain import explain
 from ailab_bot.flows.measurement import Bench, TrialLog, measure_scenario, trace_imports
 from ailab_bot.judge import conclude, judge, summarise_failures
 from ailab_bot.measure.cores import choose_cores
-from ailab_bot.measure.environment import Environment, Source, compile_probe, interpreter, prepare
+from ailab_bot.measure.environment import (
+    Environment,
+    Source,
+    compile_probe,
+    interpreter,
+    prepare,
+    which_python,
+)
 from ailab_bot.measure.git import Repository, open_repository
 from ailab_bot.measure.machine import describe_machine
 from ailab_bot.measure.quiet import QuietGate, read_activity
@@ -222,19 +227,6 @@ def policy_of(config: Config) -> Policy:
     if config.max_blocks is not None:
         policy = replace(policy, max_blocks=config.max_blocks)
     return policy
-
-
-def which_python(asked: str | None, configured: str | None) -> str:
-    """The interpreter of arms without `setup`: as asked, else the active environment's, else ours.
-
-    The active environment comes before ours because the bot may be installed in one of its own.
-    """
-    if asked or configured:
-        return asked or configured or ""
-    active = os.environ.get("VIRTUAL_ENV")
-    if active and (Path(active) / "bin" / "python").exists():
-        return str(Path(active) / "bin" / "python")
-    return sys.executable
 
 
 def _new_run_folder() -> Path:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ailab_bot.demo.build import DemoRepository, build_demo_repository
 from ailab_bot.errors import UserError
-from ailab_bot.flows.ab import AbRequest, which_python
+from ailab_bot.flows.ab import AbRequest
+from ailab_bot.measure.environment import which_python
 
 #: What the demo's training script imports.
 _NEEDS = ("torch", "numpy", "pandas")

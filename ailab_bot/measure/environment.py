@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,19 @@ def interpreter(python: str) -> Environment:
             advice="Name one with --python PATH or `python:` in .ailab/config.yml.",
         ) from error
     return Environment(path, result.stdout.strip())
+
+
+def which_python(asked: str | None, configured: str | None) -> str:
+    """The interpreter of arms without `setup`: as asked, else the active environment's, else ours.
+
+    The active environment comes before ours because the bot may be installed in one of its own.
+    """
+    if asked or configured:
+        return asked or configured or ""
+    active = os.environ.get("VIRTUAL_ENV")
+    if active and (Path(active) / "bin" / "python").exists():
+        return str(Path(active) / "bin" / "python")
+    return sys.executable
 
 
 def prepare(

@@ -52,6 +52,21 @@ class Repository:
             path: meta.split()[2] for meta, _, path in (row.partition("\t") for row in rows if row)
         }
 
+    def bytes_of(self, sha: str) -> int:
+        """What all files of a commit take together."""
+        rows = self.git("ls-tree", "-r", "-l", "-z", "--full-tree", sha).split("\0")
+        sizes = [row.partition("\t")[0].split()[3] for row in rows if row]
+        return sum(int(size) for size in sizes if size.isdecimal())
+
+    def keeps_credentials(self) -> bool:
+        """Whether the clone's own settings hold a header to log in with. Reads its name alone."""
+        key = r"^http\..*extraheader$"
+        result = _git(("config", "--local", "--name-only", "--get-regexp", key), self.root)
+        return bool(result.stdout.strip())
+
+    def has_commit(self) -> bool:
+        return bool(_git(("rev-parse", "--verify", "--quiet", "HEAD"), self.root).stdout)
+
     def is_dirty(self) -> bool:
         return bool(self.git("status", "--porcelain", "--untracked-files=no").strip())
 
@@ -68,7 +83,7 @@ class Repository:
             )
         names = self.git("for-each-ref", "--format=%(refname:short)").split()
         close = difflib.get_close_matches(ref, names, n=3)
-        if not _git(("rev-parse", "--verify", "--quiet", "HEAD"), self.root).stdout:
+        if not self.has_commit():
             advice = "The repository has no commit yet: commit base and head first."
         elif close:
             advice = "Did you mean " + " or ".join(f"`{name}`" for name in close) + "?"
@@ -79,6 +94,11 @@ class Repository:
             why=f"It names no commit in {self.root}.",
             advice=advice,
         )
+
+
+def git_version() -> str:
+    """`2.39.5`; UserError where there is no git."""
+    return _git(("--version",), Path("/")).stdout.removeprefix("git version ").strip()
 
 
 def open_repository(path: Path) -> Repository:

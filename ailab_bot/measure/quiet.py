@@ -19,6 +19,8 @@ from ailab_bot.model.noise import REPEATS, Cause, Disturbance, Noise, Unrest
 #: Length of one look at a machine that was busy. The kernel counts in ticks of 10 ms, so on two
 #: cores one tick more or less is a share of 0.01.
 STEP_S = 0.5
+#: What is left of a wait is not slept when it is shorter: so few ticks tell nothing.
+SHORTEST_STEP_S = 0.1
 #: Fields of a cpu line of /proc/stat, proc_stat(5). Guest time is in `user` and `nice` already.
 _USER, _NICE, _SYSTEM, _STEAL, _COUNTED = 0, 1, 2, 7, 8
 
@@ -109,7 +111,7 @@ class QuietGate:
         started = self._clock()
         while self._disturbance and not self._waited_in_vain:
             left_s = self._limits.wait_s - (self._clock() - started)
-            if left_s <= 0:
+            if left_s < SHORTEST_STEP_S:
                 self._waited_in_vain = True
                 break
             self._seen = self._read()
@@ -132,8 +134,10 @@ class QuietGate:
         return False
 
     def _look(self) -> None:
-        """Judge the time since the last reading."""
+        """Judge the time since the last reading; too short a time says nothing new."""
         before, self._seen = self._seen, self._read()
+        if self._seen.total_s <= before.total_s:
+            return
         self._disturbance = _disturbance(before, self._seen, self._limits)
         if self._disturbance is None:
             self._waited_in_vain = False
@@ -141,8 +145,6 @@ class QuietGate:
 
 def _disturbance(before: Activity, after: Activity, limits: Noise) -> Disturbance | None:
     total_s = after.total_s - before.total_s
-    if total_s <= 0:
-        return None  # shorter than a tick, or a system that does not count
     own_s = after.own_s - before.own_s
     shares = {
         Cause.LOAD: (after.busy_s - before.busy_s - own_s) / total_s,

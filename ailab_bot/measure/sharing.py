@@ -24,7 +24,7 @@ def steal(kernel: Kernel) -> Finding:
     if not fields[7]:
         state = "a virtual machine that reports none, which its host need not do"
         return found("stolen time", state, Level.UNKNOWN)
-    state = f"{share:.2%} of the CPU since boot"
+    state = f"{share * 100:.2f} % of the CPU since boot"
     if share < NOTABLE_STEAL:
         return found("stolen time", f"{state}, in a virtual machine")
     advice = "Take a machine with cores of its own, not one with shared or burstable ones."

@@ -15,13 +15,18 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `cost`: what it costs where it cannot be had; `advice`: what to do."""
+    """One thing looked at.
+
+    `cost`: what it costs where it cannot be had; `advice`: what to do then; `why`: evidence, in
+    lines, where something is wrong.
+    """
 
     name: str
     state: str
     level: Level = Level.OK
     cost: str = ""
     advice: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,16 @@ class Diagnosis:
     @property
     def fit(self) -> bool:
         """Whether nothing is in the way of measuring; warnings are not."""
-        return not self.count(Level.WRONG)
+        return not self.wrong
+
+    @property
+    def wrong(self) -> tuple[Finding, ...]:
+        return tuple(
+            found
+            for section in self.sections
+            for found in section.findings
+            if found.level is Level.WRONG
+        )
 
     def count(self, level: Level) -> int:
         return sum(found.level is level for section in self.sections for found in section.findings)

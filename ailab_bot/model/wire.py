@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn, TypeVar
 
 from ailab_bot.errors import UserError
+from ailab_bot.model.diagnosis import Diagnosis
 from ailab_bot.model.report import Report
 from ailab_bot.model.trial import Arm, Failure, Outcome, Trial
 from ailab_bot.model.verdict import Conclusion, FailureSummary, Interval, Verdict
@@ -264,6 +265,21 @@ def report_to_json(report: Report) -> Json:
         "reproduce": report.reproduce,
         "notes": list(report.notes),
         "interrupted": report.interrupted,
+    }
+
+
+def diagnosis_to_json(diagnosis: Diagnosis) -> Json:
+    """The document of `ailab doctor --json`. `fit`: nothing is in the way of measuring."""
+    return {
+        "schema": SCHEMA,
+        "fit": diagnosis.fit,
+        "sections": [
+            {
+                "title": section.title,
+                "findings": [vars(f) | {"level": f.level.value} for f in section.findings],
+            }
+            for section in diagnosis.sections
+        ],
     }
 
 

@@ -130,7 +130,7 @@ _TAKERS = {Cause.LOAD: "other work", Cause.STEAL: "the hypervisor"}
 
 def disturbance_text(disturbance: Disturbance) -> str:
     """`other work took 43 % of the CPU`."""
-    return f"{_TAKERS[disturbance.cause]} took {_share(disturbance.share)} of the CPU"
+    return f"{_TAKERS[disturbance.cause]} took {share(disturbance.share)} of the CPU"
 
 
 def unrest_notes(scenario: str, unrest: Unrest, limits: Noise) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def unrest_notes(scenario: str, unrest: Unrest, limits: Noise) -> tuple[str, ...
         count = unrest.repeated.count(cause)
         if count:
             what = "1 block was" if count == 1 else f"{count} blocks were"
-            limit = f"more than {_share(most[cause])} of the CPU"
+            limit = f"more than {share(most[cause])} of the CPU"
             notes.append(f"{what} measured again because {_TAKERS[cause]} took {limit}.")
     if unrest.kept:
         what = (
@@ -155,7 +155,8 @@ def unrest_notes(scenario: str, unrest: Unrest, limits: Noise) -> tuple[str, ...
     return tuple(f"{scenario}: {note}" for note in notes)
 
 
-def _share(fraction: float) -> str:
+def share(fraction: float) -> str:
+    """`43 %`, of something."""
     return f"{fraction * 100:.0f}{_NBSP}%"
 
 
