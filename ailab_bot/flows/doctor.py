@@ -179,15 +179,15 @@ def _configuration(
 ) -> tuple[Config, tuple[Finding, ...]]:
     """The configuration, or the defaults where it is wrong; and what was found about it."""
     root = repository.root if repository else request.repo or Path.cwd()
-    defaults = Config(scenarios_dir=root / ".ailab" / "scenarios")
+    path = (request.config or root / ".ailab" / "config.yml").absolute()
+    config = Config(scenarios_dir=path.parent / "scenarios")
     if repository is None and request.config is None:
-        return defaults, (Finding("configuration", "no repository, so none", Level.UNKNOWN),)
+        return config, (Finding("configuration", "no repository, so none", Level.UNKNOWN),)
     try:
         config = load_config(request.config, root)
+        read = Finding("configuration", str(path) if path.exists() else "the defaults")
     except UserError as error:
-        return defaults, (_wrong("configuration", error),)
-    path = request.config or root / ".ailab" / "config.yml"
-    read = Finding("configuration", str(path) if path.exists() else "the defaults")
+        read = _wrong("configuration", error)
     try:
         names = [scenario.id for scenario in load_scenarios(config)]
     except UserError as error:
@@ -254,8 +254,8 @@ def _github(variables: Mapping[str, str]) -> tuple[Finding, ...]:
     token = _token(variables)
     if variables.get("GITHUB_ACTIONS") != "true":
         return (Finding("workflow", "not in one; nothing is sent anywhere"), token)
-    event = variables.get("GITHUB_EVENT_NAME") or "unknown event"
-    runner = variables.get("RUNNER_ENVIRONMENT") or "unknown"
+    event = variables.get("GITHUB_EVENT_NAME") or "not known"
+    runner = variables.get("RUNNER_ENVIRONMENT") or "runner of unknown kind"
     permissions = Finding(
         "permissions",
         "what a token may do cannot be seen without asking GitHub",
@@ -263,7 +263,7 @@ def _github(variables: Mapping[str, str]) -> tuple[Finding, ...]:
         "Too few, and results cannot be read or posted; too many, and measured code may use them.",
         "Measuring needs `permissions: {contents: read}` and no more.",
     )
-    workflow = Finding("workflow", f"event {event}, {runner} runner")
+    workflow = Finding("workflow", f"event {event}, {runner}")
     return (workflow, _summary(variables), token, permissions)
 
 

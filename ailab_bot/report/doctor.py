@@ -73,5 +73,5 @@ def _answer(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     if unknown:
         told.append(f"{unknown} cannot be seen from here (?)")
     if told:
-        lines.append((", ".join(told) + ". docs/noise.md says what to do about noise.", ""))
+        lines.append((", ".join(told) + ". See docs/noise.md.", ""))
     return lines

@@ -8,6 +8,7 @@ import pytest
 
 from ailab_bot.config import LARGEST_FILE_BYTES, load_config, load_scenario, load_scenarios
 from ailab_bot.errors import UserError
+from ailab_bot.model.noise import Noise
 from ailab_bot.model.scenario import FirstBatch, FirstBatchMode
 
 FULL = """\
@@ -194,6 +195,53 @@ def test_the_configuration_is_read(tmp_path: Path) -> None:
     assert config.gate == ("ttfb_s", "peak_rss_bytes")
     assert (config.threshold, config.max_blocks) == (0.03, 60)
     assert config.scenarios_dir == tmp_path / "scenarios"
+
+
+def test_noise_control_is_generous_unless_it_is_configured(tmp_path: Path) -> None:
+    assert load_config(None, tmp_path).noise == Noise(pin="off", threads=None)
+    path = tmp_path / "ailab.yml"
+    path.write_text('noise: {pin: "0-2,5", threads: 4, max_load: 0.5, max_steal: 1, wait_s: 0}\n')
+    assert load_config(path, tmp_path).noise == Noise((0, 1, 2, 5), 4, 0.5, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("pin", "read"), [("auto", "auto"), ("off", "off"), ("3", (3,)), ("0-1", (0, 1))]
+)
+def test_cores_need_no_quotes(pin: str, read: object, tmp_path: Path) -> None:
+    path = tmp_path / "ailab.yml"
+    path.write_text(f"noise:\n  pin: {pin}\n  threads: null\n")
+    assert load_config(path, tmp_path).noise == Noise(pin=read)  # type: ignore[arg-type]
+
+
+NOISE = {
+    "pin: all": ':1:14: expected auto, off or cores such as "0-3,6"',
+    "pin: 3-1": ':1:14: expected auto, off or cores such as "0-3,6", found a text `3-1`',
+    "pin: [0]": ":1:14: expected auto",
+    "pin: 0-99999999": ":1:14: expected auto",
+    "threads: 0": "expected a whole number from 1 to 1024",
+    "threads: many": "expected a whole number",
+    "max_load: 30": "expected a number above 0 and at most 1",
+    "max_steal: 0": "expected a number above 0 and at most 1",
+    "wait_s: -1": "expected a number of at least 0 and at most 3600",
+    "wait_s: .nan": "expected a number of at least 0",
+    "maxload: 0.1": ":1:9: unknown key `maxload`; did you mean `max_load`?",
+    "pin: off, pin: off": "`pin` stands there twice",
+}
+
+
+@pytest.mark.parametrize("setting", NOISE)
+def test_a_wrong_setting_of_noise_control_is_refused(setting: str, tmp_path: Path) -> None:
+    (tmp_path / "ailab.yml").write_text(f"noise: {{{setting}}}\n")
+    with pytest.raises(UserError, match="malformed") as caught:
+        load_config(tmp_path / "ailab.yml", tmp_path)
+    assert NOISE[setting] in caught.value.why
+
+
+def test_noise_control_is_a_mapping(tmp_path: Path) -> None:
+    (tmp_path / "ailab.yml").write_text("noise: off\n")
+    with pytest.raises(UserError) as caught:
+        load_config(tmp_path / "ailab.yml", tmp_path)
+    assert "expected a mapping such as {pin: auto}" in caught.value.why
 
 
 @pytest.mark.parametrize("line", ["threshold: 5", "threshold: 0", "max_blocks: 3", "gates: [x]"])
