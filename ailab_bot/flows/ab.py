@@ -32,7 +32,7 @@ from ailab_bot.measure.git import Repository, open_repository
 from ailab_bot.measure.machine import describe_machine
 from ailab_bot.measure.quiet import QuietGate, read_activity
 from ailab_bot.measure.worktree import Workplace, cache_folder, open_workplace
-from ailab_bot.model.noise import Noise, cores_text
+from ailab_bot.model.noise import WAIT_SHARE, Noise, cores_text
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.report import Commit, Plan, Report
 from ailab_bot.model.scenario import Scenario
@@ -152,7 +152,7 @@ def _measure_all(
                     share_s,
                     run.cores,
                     run.noise.threads,
-                    _gate(run, policy),
+                    _gate(run, policy, share_s),
                 )
                 _measure_one(run, bench, progress)
     except KeyboardInterrupt:
@@ -181,8 +181,11 @@ def _measure_one(run: _Run, bench: Bench, progress: Progress) -> None:
     progress.finish(scenario.id, verdicts, summarise_failures(trials))
 
 
-def _gate(run: _Run, policy: Policy) -> QuietGate:
-    return QuietGate(run.noise, policy.max_blocks, read=lambda: read_activity(run.cores))
+def _gate(run: _Run, policy: Policy, share_s: float | None) -> QuietGate:
+    limits = run.noise
+    if share_s is not None:
+        limits = replace(limits, wait_s=min(limits.wait_s, WAIT_SHARE * share_s))
+    return QuietGate(limits, policy.max_blocks, read=lambda: read_activity(run.cores))
 
 
 def _prepare_all(

@@ -6,6 +6,7 @@ Refuses to decide anything itself: after each block it asks `judge`, as any late
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ from ailab_bot.report.words import disturbance_text
 
 #: So often an arm may fail before its first success; then the scenario is given up.
 MOST_FAILURES_WITHOUT_SUCCESS = 2
+#: With capacity for fewer blocks than this, a disturbed one counts: better a noisy block than none.
+BLOCKS_IN_HAND = 3
 
 
 @dataclass
@@ -98,13 +101,17 @@ def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> float:
     """Measure until decided, given up, or out of capacity. Returns the runner-seconds spent."""
     started = time.monotonic()
     block = _warm_up(bench, log, progress)
-    first_block = block
+    tried = 0
     while not _is_hopeless(log.of(bench.scenario.id)) and block < bench.policy.max_blocks:
         spent_s = time.monotonic() - started
-        per_block_s = spent_s / (block - first_block + 1)  # the warm-up is as long as a block
+        per_block_s = spent_s / (tried + 1)  # the warm-up is as long as a block
         if bench.stop_after_s is not None and spent_s + per_block_s > bench.stop_after_s:
             progress.note(f"{bench.scenario.id}: its share of the capacity is used up")
             break
+        left_s = math.inf if bench.stop_after_s is None else bench.stop_after_s - spent_s
+        if bench.gate is not None and left_s < BLOCKS_IN_HAND * per_block_s:
+            bench.gate.hurry()
+        tried += 1
         if not _run_block(bench, log, progress, block):
             continue
         block += 1

@@ -86,6 +86,7 @@ class QuietGate:
         self._is_new = True
         self._waited_in_vain = False
         self._counts_block = False
+        self._in_a_hurry = False
         self._repeated: list[Cause] = []
         self._kept = 0
         self._waited_s = 0.0
@@ -99,6 +100,10 @@ class QuietGate:
         """What disturbed the period that was looked at last."""
         return self._disturbance
 
+    def hurry(self) -> None:
+        """From now on neither wait nor repeat: capacity is left for a few blocks only."""
+        self._in_a_hurry = True
+
     def before_block(self) -> None:
         """Wait until the machine is quiet, at most `wait_s`, and start to watch a block.
 
@@ -109,7 +114,7 @@ class QuietGate:
             self._look()
             self._is_new = False
         started = self._clock()
-        while self._disturbance and not self._waited_in_vain:
+        while self._disturbance and not (self._waited_in_vain or self._in_a_hurry):
             left_s = self._limits.wait_s - (self._clock() - started)
             if left_s < SHORTEST_STEP_S:
                 self._waited_in_vain = True
@@ -126,7 +131,7 @@ class QuietGate:
         self._look()
         if self._disturbance is None or self._counts_block:
             return False
-        if len(self._repeated) < self._most_repeats:
+        if len(self._repeated) < self._most_repeats and not self._in_a_hurry:
             self._repeated.append(self._disturbance.cause)
             return True
         self._counts_block = True

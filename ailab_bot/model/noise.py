@@ -12,13 +12,15 @@ from typing import Literal
 Pin = Literal["auto", "off"] | tuple[int, ...]
 
 #: Share of the CPU that other processes may take while a trial runs. On two cores a neighbour that
-#: keeps one of them busy takes 0.5 and a quiet machine below 0.05 (docs/noise.md, *The limits*).
+#: keeps one of them busy takes 0.5 and a quiet machine below 0.07 (docs/noise.md, *The limits*).
 MAX_LOAD = 0.3
 #: Share of the CPU that the hypervisor may give to others. Well above what an ordinary cloud
 #: machine shows: only a machine that is being starved passes it.
 MAX_STEAL = 0.1
 #: Seconds to wait for a busy machine before a block, and then no more until it was quiet once.
-WAIT_S = 10.0
+WAIT_S = 5.0
+#: Of a scenario's share of the capacity, what one wait may take at most.
+WAIT_SHARE = 0.05
 #: Share of a verdict's blocks that one scenario may measure again: a machine that is never quiet
 #: costs at most a quarter more, and then counts as it is.
 REPEATS = 0.25

@@ -46,3 +46,15 @@ def test_disturbed_blocks_are_measured_again_and_the_report_says_so(tmp_path: Pa
     assert sorted(kept) == [block for block in range(len(kept) // 2) for _ in range(2)]
     again = ailab(tmp_path, "judge", str(trials), "--json", "-", status=0)
     assert [r for r in json.loads(again.stdout)["results"] if r["metric"] == "ttfb_s"]
+
+
+@pytest.mark.usefixtures("neighbour")
+def test_little_capacity_on_a_busy_machine_still_gives_a_verdict(tmp_path: Path) -> None:
+    folder = platform(tmp_path / "p", "DELAY = 0.3\n", "DELAY = 0.3  # the same\n")
+    core = max(os.sched_getaffinity(0))
+    text = f"noise: {{pin: '{core}', max_load: 0.05, wait_s: 60}}\n"
+    (folder / ".ailab" / "config.yml").write_text(text)
+    result = ailab(folder, "ab", "base", "head", "--capacity-s", "4", "--json", "-", status=0)
+    document = json.loads(result.stdout)
+    assert document["results"][0]["blocks_used"] >= 1
+    assert document["runner_seconds"] < 20

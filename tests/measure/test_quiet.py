@@ -123,6 +123,15 @@ def test_one_disturbed_trial_discards_the_whole_block(disturbed: int) -> None:
     assert gate.unrest.repeated == (Cause.STEAL,)
 
 
+def test_with_little_capacity_left_nothing_is_waited_for_or_repeated() -> None:
+    machine = Machine(lambda now: 0.9)
+    gate = machine.gate()
+    machine.trial()
+    gate.hurry()
+    assert run_block(machine, gate)
+    assert gate.unrest == Unrest(kept=1)
+
+
 def test_a_block_that_is_kept_is_counted_once() -> None:
     machine = Machine(lambda now: 0.9)
     gate = machine.gate(Noise(wait_s=0), max_blocks=3)
@@ -149,7 +158,7 @@ def test_a_limit_of_one_turns_a_check_off() -> None:
 
 
 def test_the_decision_cannot_see_a_timing() -> None:
-    for ask in (QuietGate.before_block, QuietGate.after_trial):
+    for ask in (QuietGate.before_block, QuietGate.after_trial, QuietGate.hurry):
         assert list(inspect.signature(ask).parameters) == ["self"]
     assert {field.name for field in fields(Activity)} == {"total_s", "busy_s", "steal_s", "own_s"}
 
