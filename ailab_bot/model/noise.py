@@ -12,7 +12,7 @@ from typing import Literal
 Pin = Literal["auto", "off"] | tuple[int, ...]
 
 #: Share of the CPU that other processes may take while a trial runs. On two cores a neighbour that
-#: keeps one of them busy takes 0.5 and a quiet machine below 0.07 (docs/noise.md, *The limits*).
+#: keeps one of them busy takes 0.5 and a quiet machine below 0.08 (docs/noise.md, *The limits*).
 MAX_LOAD = 0.3
 #: Share of the CPU that the hypervisor may give to others. Well above what an ordinary cloud
 #: machine shows: only a machine that is being starved passes it.
