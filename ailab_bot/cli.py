@@ -192,7 +192,6 @@ def _show_comment(where: str) -> None:
 
 
 def _judge(arguments: argparse.Namespace) -> int:
-    from dataclasses import replace
     from pathlib import Path
 
     from ailab_bot.config import load_config
@@ -202,7 +201,7 @@ def _judge(arguments: argparse.Namespace) -> int:
 
     policy = policy_of(load_config(_path(arguments.config), Path.cwd()))
     if arguments.threshold is not None:
-        policy = replace(policy, threshold=arguments.threshold)
+        policy = policy.with_threshold(arguments.threshold)
     verdicts, failures, conclusion = judge_file(Path(arguments.trials), policy)
     if not arguments.quiet and arguments.json != "-":
         from rich.console import Console

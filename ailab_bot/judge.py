@@ -4,9 +4,9 @@ One function takes trials and returns verdicts. The live measurement calls it af
 `ailab judge` calls it on a file, and both get the same answer, as it consumes blocks in order and
 stops where it knows. A failed trial is never a speed: its block is left out whole, and shown.
 
-The three steps, each visible in a verdict: a *screen* finds a significant effect (the interval
-clears the margin) above the threshold; a *confirmation* on fresh blocks, which the screen never
-saw, must find it again; the *threshold* is the smallest effect called relevant.
+The three steps, each visible in a verdict: a *screen* finds a significant effect; a *confirmation*
+on fresh blocks, which the screen never saw, must find it again; the *threshold* is the effect that
+has to be found, and NO_CHANGE says that there is none of that size.
 """
 
 from __future__ import annotations
@@ -14,57 +14,144 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ailab_bot.model.policy import Policy
+from ailab_bot.model.policy import ERROR_IN_CHANGE, Policy
 from ailab_bot.model.trial import Arm, Block, Outcome, Trial
 from ailab_bot.model.verdict import (
     Conclusion,
     FailureSummary,
     Interval,
+    Pattern,
     Stopped,
     Verdict,
     VerdictKind,
 )
 from ailab_bot.stats import compare
+from ailab_bot.stats.evidence import TAIL_GAP
+from ailab_bot.stats.sequential import (
+    Decision,
+    Direction,
+    Rule,
+    Sample,
+    Shape,
+    decide,
+    log_odds_of_sides,
+    sample_of,
+)
+
+#: Evidence is shown up to this: beyond it, more says nothing.
+_MOST_EVIDENCE = 1e12
 
 
 @dataclass(frozen=True)
-class _Stages:
-    """How many blocks each stage used, and what it found (None: not enough to know)."""
+class _Case:
+    """One scenario's metric over the blocks in which both arms have it."""
 
-    screen: compare.Stage
-    confirmation: compare.Stage | None
+    scenario: str
+    metric: str
+    base: tuple[float, ...]
+    head: tuple[float, ...]
+    machines: tuple[str, ...]
 
-    @property
-    def blocks(self) -> int:
-        return self.screen.blocks + (self.confirmation.blocks if self.confirmation else 0)
+    def sample(self, blocks: int) -> Sample:
+        return sample_of(self.base[:blocks], self.head[:blocks], self.machines[:blocks])
 
 
 def judge(
-    trials: Iterable[Trial], policy: Policy, metrics: Sequence[str] | None = None
+    trials: Iterable[Trial],
+    policy: Policy,
+    metrics: Mapping[str, Sequence[str]] | None = None,
+    family: int | None = None,
 ) -> tuple[Verdict, ...]:
     """A verdict per scenario and metric, scenarios and metrics in order of first appearance.
 
-    `metrics`: the metrics to judge; None judges all that the trials hold. The gating metrics
-    decide how many blocks a scenario uses; the others are judged on those. A scenario without a
-    complete block has no verdict. The same trials give the same verdicts, bit for bit.
+    `metrics`: of each scenario those to judge; None judges all that the trials hold. The gating
+    ones decide how many blocks a scenario uses; the others are judged on those. `family`: how many
+    verdicts the whole change has; None: those of these trials. A scenario without a complete block
+    has no verdict. The same trials give the same verdicts, bit for bit.
     """
-    verdicts: list[Verdict] = []
+    cases: dict[str, list[_Case]] = {}
     for scenario, own in _by_scenario(trials).items():
         blocks = pair_blocks(own)
-        names = list(metrics) if metrics is not None else _metrics_in(blocks)
-        gating = [name for name in names if name in policy.gate]
-        decided = {name: _judge_metric(scenario, name, blocks, policy) for name in gating}
-        used = max((v.blocks_used for v in decided.values() if v), default=len(blocks))
-        for name in names:
-            if name in decided:
-                verdict = decided[name]
-            else:
-                verdict = _judge_metric(scenario, name, blocks[:used], policy)
-            if verdict is not None:
-                verdicts.append(verdict)
-    return tuple(verdicts)
+        names = list(metrics[scenario]) if metrics is not None else _metrics_in(blocks)
+        found = [_case(scenario, name, blocks) for name in names]
+        cases[scenario] = [case for case in found if case is not None]
+    many = family or sum(len(own) for own in cases.values())
+    deciding = [case for own in cases.values() for case in own if case.metric in policy.gate]
+    decisions = _decide_all(deciding, policy, [policy.max_blocks] * len(deciding), many)
+    used = {
+        scenario: max(
+            (decisions[scenario, case.metric].blocks for case in own if case.metric in policy.gate),
+            default=policy.max_blocks,
+        )
+        for scenario, own in cases.items()
+    }
+    others = [case for own in cases.values() for case in own if case.metric not in policy.gate]
+    decisions |= _decide_all(others, policy, [used[case.scenario] for case in others], many)
+    return tuple(
+        _verdict(case, decisions[scenario, case.metric], policy, used[scenario])
+        for scenario, own in cases.items()
+        for case in own
+    )
+
+
+def _case(scenario: str, metric: str, blocks: Sequence[Block]) -> _Case | None:
+    rows = [
+        (b.base.metrics[metric], b.head.metrics[metric], b.base.machine)
+        for b in blocks
+        if b.base.metrics.get(metric, 0.0) > 0 and b.head.metrics.get(metric, 0.0) > 0
+    ]
+    if not rows:
+        return None
+    base, head, machines = zip(*rows, strict=True)
+    return _Case(scenario, metric, base, head, machines)
+
+
+def _decide_all(
+    cases: Sequence[_Case], policy: Policy, most: Sequence[int], family: int
+) -> dict[tuple[str, str], Decision]:
+    """Decisions that hold for the whole change: e-BH (Wang, Ramdas: False discovery rate control
+    with e-values, JRSS B 2022) at ERROR_IN_CHANGE over `family` verdicts.
+
+    With k announcements each needs evidence of family / (k x ERROR_IN_CHANGE). One that has less
+    goes on with its next blocks, as the live measurement does.
+    """
+    samples = [case.sample(blocks) for case, blocks in zip(cases, most, strict=True)]
+    rules = [_rule(case, policy) for case in cases]
+    decisions = decide(samples, rules)
+    announced = [i for i, decision in enumerate(decisions) if decision.announced]
+    asked = policy.error
+    while announced:
+        needed = ERROR_IN_CHANGE * len(announced) / family
+        if needed >= asked:
+            break
+        asked = needed
+        stricter = [replace(rules[i], error=min(policy.error, asked)) for i in announced]
+        for i, decision in zip(
+            announced, decide([samples[i] for i in announced], stricter), strict=True
+        ):
+            decisions[i] = decision
+        announced = [i for i in announced if decisions[i].announced]
+    return {(c.scenario, c.metric): d for c, d in zip(cases, decisions, strict=True)}
+
+
+def _rule(case: _Case, policy: Policy) -> Rule:
+    limits = policy.limits(case.scenario, case.metric)
+    margin, threshold = limits.margin, limits.threshold
+    if case.metric.endswith("_s"):
+        # What is below the clock's and the scheduler's grain is no effect, however short the
+        # scenario. The smaller value of the first block does not say which arm it belongs to.
+        grain = policy.margin_s / float(min(case.base[0], case.head[0]))
+        margin, threshold = max(margin, grain), max(threshold, grain)
+    return Rule(
+        threshold=min(threshold, 0.9),
+        margin=min(margin, 0.9),
+        error=policy.error,
+        stage_error=policy.stage_error,
+        interval_error=policy.interval_error,
+        scale=limits.scale,
+    )
 
 
 def pair_blocks(trials: Iterable[Trial]) -> list[Block]:
@@ -101,9 +188,20 @@ def summarise_failures(trials: Iterable[Trial]) -> tuple[FailureSummary, ...]:
                 advice=failure.advice if failure else "",
                 output_tail=failure.output_tail if failure else (),
                 other_ok=sum(t.arm not in arms and t.outcome is Outcome.OK for t in own),
+                evidence=_failure_evidence(own),
             )
         )
     return tuple(summaries)
+
+
+def _failure_evidence(trials: Iterable[Trial]) -> float:
+    """E-value of "head fails more often": the blocks in which one arm failed, by which arm."""
+    failed: dict[int, dict[Arm, bool]] = {}
+    for trial in trials:
+        failed.setdefault(trial.block, {})[trial.arm] = trial.outcome is not Outcome.OK
+    whole = [block for block in failed.values() if len(block) == len(Arm)]
+    sides = [1 if b[Arm.HEAD] else -1 for b in whole if b[Arm.HEAD] != b[Arm.BASE]]
+    return _shown_evidence(log_odds_of_sides(sides))
 
 
 def conclude(
@@ -142,97 +240,99 @@ def _metrics_in(blocks: Sequence[Block]) -> list[str]:
     return list(names)
 
 
-def _judge_metric(
-    scenario: str, metric: str, blocks: Sequence[Block], policy: Policy
-) -> Verdict | None:
-    pairs = [(b.base.metrics.get(metric, 0.0), b.head.metrics.get(metric, 0.0)) for b in blocks]
-    pairs = [(base, head) for base, head in pairs if base > 0 and head > 0]
-    if not pairs:
-        return None
-    ratios = compare.log_ratios(*zip(*pairs, strict=True))
-    stages = _run_stages(ratios, policy)
-    kind, confirmed, reason = _read(stages, policy)
-    # After a screen that announced something, only the blocks it never saw speak about the size:
-    # the screen stopped because its blocks looked large (winner's curse).
-    fresh = stages.confirmation is not None and stages.confirmation.blocks > 0
-    shown = ratios[stages.screen.blocks if fresh else 0 : stages.blocks]
+def _verdict(case: _Case, decision: Decision, policy: Policy, most: int) -> Verdict:
+    rule = _rule(case, policy)
+    used = case.sample(decision.blocks)
+    fresh = decision.fresh_blocks if decision.announced else 0
+    shown = used.log_ratios[decision.blocks - fresh :] if fresh else used.log_ratios
     description = compare.describe(shown)
-    low, high = compare.interval(shown, policy.clean_error, policy.scale)
-    used = pairs[: stages.blocks]
-    bounded = low > -1 and math.isfinite(high)
+    in_some = decision.announced and decision.shape is Shape.TAIL
+    kind = _kind(decision)
+    slow_base, slow_head = _slow(used, rule.scale)
+    pattern = Pattern.SLOW_IN_SOME if in_some or decision.tail_doubt else Pattern.NONE
+    # A head that is slow in some trials moves the mean, not the middle, of which the interval is.
+    effect = math.expm1(description.mean) if in_some else decision.effect
+    bounded = decision.low > -1 and math.isfinite(decision.high) and not in_some
     return Verdict(
-        scenario,
-        metric,
+        case.scenario,
+        case.metric,
         kind,
-        confirmed=confirmed,
-        effect=_rounded(description.effect),
-        interval=Interval(_rounded(low), _rounded(high)) if bounded else None,
+        confirmed=decision.announced,
+        effect=_rounded(effect),
+        interval=Interval(_rounded(decision.low), _rounded(decision.high)) if bounded else None,
         level=round(policy.level, 6),
-        threshold=policy.threshold,
-        blocks_used=stages.blocks,
-        blocks_available=len(pairs),
-        stopped=Stopped.DECIDED if _knows(stages) else Stopped.CAPACITY,
-        reason=reason,
-        confirmation_blocks=stages.confirmation.blocks if stages.confirmation else 0,
-        base_median=statistics.median(base for base, _ in used),
-        head_median=statistics.median(head for _, head in used),
+        threshold=_rounded(rule.threshold),
+        blocks_used=decision.blocks,
+        blocks_available=len(case.base[: None if case.metric in policy.gate else most]),
+        stopped=Stopped.CAPACITY if decision.found is None else Stopped.DECIDED,
+        reason=_reason(decision, rule, slow_base, slow_head),
+        confirmation_blocks=fresh,
+        base_median=statistics.median(case.base[: decision.blocks]),
+        head_median=statistics.median(case.head[: decision.blocks]),
         noise=_rounded(description.noise),
         p_value=None if math.isnan(description.p_value) else _rounded(description.p_value),
-        gates=metric in policy.gate,
+        gates=policy.gates(case.scenario, case.metric),
+        margin=_rounded(rule.margin),
+        evidence=_shown_evidence(decision.log_evidence),
+        pattern=pattern,
     )
 
 
 def _rounded(value: float) -> float:
     """Without the last digits, in which processors differ: any job must get the same verdict."""
-    return round(value, 9)
+    return round(value, 6)
 
 
-def _run_stages(ratios: compare.Array, policy: Policy) -> _Stages:
-    ratios = ratios[: policy.max_blocks]
-    screen = _stage(ratios, policy)
-    if screen.found not in {compare.Direction.UP, compare.Direction.DOWN}:
-        return _Stages(screen, None)
-    fresh = ratios[screen.blocks :]
-    return _Stages(screen, _stage(fresh, policy) if len(fresh) else compare.Stage(None, 0))
+def _shown_evidence(log_evidence: float) -> float:
+    return float(f"{min(math.exp(log_evidence), _MOST_EVIDENCE):.3g}")
 
 
-def _stage(ratios: compare.Array, policy: Policy) -> compare.Stage:
-    return compare.run_stage(
-        ratios,
-        margin=min(policy.margin, policy.threshold),
-        threshold=policy.threshold,
-        stage_error=policy.stage_error,
-        clean_error=policy.clean_error,
-        scale=policy.scale,
+def _kind(decision: Decision) -> VerdictKind:
+    return {
+        Direction.UP: VerdictKind.REGRESSION,
+        Direction.DOWN: VerdictKind.IMPROVEMENT,
+        Direction.CLEAN: VerdictKind.NO_CHANGE,
+        None: VerdictKind.INCONCLUSIVE,
+    }[decision.found]
+
+
+def _slow(sample: Sample, scale: float) -> tuple[int, int]:
+    """In how many blocks base, and head, was far slower than the other arm."""
+    far = TAIL_GAP * scale
+    ratios = sample.log_ratios
+    return int((ratios < -far).sum()), int((ratios > far).sum())
+
+
+def _reason(decision: Decision, rule: Rule, slow_base: int, slow_head: int) -> str:
+    """The sentence that says why: what the screen saw, what fresh blocks said to it."""
+    limit = f"±{rule.threshold * 100:.3g} %"
+    blocks, fresh = decision.blocks, f"{decision.fresh_blocks} fresh blocks"
+    some = (
+        f"head was far slower than base in {slow_head} of {blocks} blocks "
+        f"and far faster in {slow_base}"
     )
-
-
-def _knows(stages: _Stages) -> bool:
-    last = stages.confirmation or stages.screen
-    return last.found is not None
-
-
-def _read(stages: _Stages, policy: Policy) -> tuple[VerdictKind, bool, str]:
-    """Verdict, whether it is confirmed, and the sentence that says why."""
-    screen, confirmation = stages.screen, stages.confirmation
-    limit = f"±{policy.threshold * 100:.3g} %"
-    if confirmation is None:
-        if screen.found is compare.Direction.CLEAN:
-            reason = f"after {screen.blocks} blocks the interval lies inside the threshold {limit}"
-            return VerdictKind.NO_CHANGE, False, reason
-        reason = (
-            f"{screen.blocks} blocks show neither a significant effect above the threshold {limit} "
-            "nor that there is none"
+    if decision.announced:
+        way = "slower" if decision.found is Direction.UP else "faster"
+        if decision.shape is Shape.TAIL:
+            return f"slow in some trials only: {some}; {fresh} confirmed it"
+        return (
+            f"{decision.screen_blocks} blocks found head {way}, {fresh} confirmed it, and together "
+            f"they rule out that it is within the margin of {rule.margin * 100:.3g} %"
         )
-        return VerdictKind.INCONCLUSIVE, False, reason
-    way = "slower" if screen.found is compare.Direction.UP else "faster"
-    seen = f"{screen.blocks} blocks found head {way} by more than the threshold {limit}"
-    fresh = f"{confirmation.blocks} fresh blocks"
-    if confirmation.found is screen.found:
-        kind = VerdictKind.REGRESSION if way == "slower" else VerdictKind.IMPROVEMENT
-        return kind, True, f"{seen}, and {fresh} confirmed it"
-    if confirmation.found is compare.Direction.CLEAN:
-        return VerdictKind.NO_CHANGE, False, f"{seen}, but {fresh} show no relevant effect"
-    if confirmation.found is not None:
-        return VerdictKind.INCONCLUSIVE, False, f"{seen}, but {fresh} found the opposite"
-    return VerdictKind.INCONCLUSIVE, False, f"{seen}; {fresh} were not enough to confirm it"
+    seen = ""
+    if decision.screen is not None:
+        way = "slower" if decision.screen is Direction.UP else "faster"
+        seen = f"{decision.screen_blocks} blocks found head {way}, but "
+    if decision.found is Direction.CLEAN:
+        inside = f"the interval lies inside the threshold {limit}"
+        if seen:
+            return f"{seen}with {fresh} {inside}"
+        return f"after {blocks} blocks {inside}"
+    if decision.tail_doubt:
+        return f"{some}: too often to call it no change, too seldom to call it an effect"
+    if seen:
+        return f"{seen}{fresh} were not enough to confirm it"
+    return (
+        f"{blocks} blocks show neither a significant effect nor that there is none of "
+        f"{rule.threshold * 100:.3g} % or more"
+    )

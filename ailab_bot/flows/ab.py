@@ -100,11 +100,8 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
         _measure_all(run, repository, shas, taken, python, plan, policy, progress)
     else:
         run.notes.append("No scenario applies to this change, so nothing was measured.")
-    verdicts = tuple(
-        verdict
-        for scenario in taken
-        for verdict in judge(run.log.of(scenario.id), policy, scenario.metrics)
-    )
+    metrics = {scenario.id: scenario.metrics for scenario in taken}
+    verdicts = judge(run.log.trials, policy, metrics, _family(taken))
     failures = summarise_failures(run.log.trials)
     expected = [scenario.id for scenario in taken]
     report = Report(
@@ -149,6 +146,7 @@ def _measure_all(
                     place,
                     plan.seed,
                     policy,
+                    _family(taken),
                     share_s,
                     run.cores,
                     run.noise.threads,
@@ -172,13 +170,18 @@ def _measure_one(run: _Run, bench: Bench, progress: Progress) -> None:
     trials = run.log.of(scenario.id)
     if not trials:
         run.notes.append(f"{scenario.id}: capacity ended before its first block.")
-    verdicts = judge(trials, bench.policy, scenario.metrics)
+    verdicts = bench.judge(run.log)
     if any(verdict.kind in _MOVED for verdict in verdicts):
         progress.activity(scenario.id, "tracing imports of both arms")
         traces = {arm: trace_imports(bench, arm) for arm in Arm}
         checkouts = {arm: bench.place.checkout(arm) for arm in Arm}
         run.explanations.append(explain(scenario.id, trials, traces, checkouts))
     progress.finish(scenario.id, verdicts, summarise_failures(trials))
+
+
+def _family(taken: Sequence[Scenario]) -> int:
+    """How many verdicts the whole change will have."""
+    return sum(len(scenario.metrics) for scenario in taken)
 
 
 def _gate(run: _Run, policy: Policy, share_s: float | None) -> QuietGate:
@@ -226,7 +229,7 @@ def policy_of(config: Config) -> Policy:
     """The default policy with what the configuration sets."""
     policy = Policy(gate=config.gate)
     if config.threshold is not None:
-        policy = replace(policy, threshold=config.threshold)
+        policy = policy.with_threshold(config.threshold)
     if config.max_blocks is not None:
         policy = replace(policy, max_blocks=config.max_blocks)
     return policy

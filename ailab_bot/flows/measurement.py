@@ -65,8 +65,8 @@ def _append_line(path: Path, trial: Trial) -> None:
 class Bench:
     """What measuring one scenario needs. `stop_after_s`: its share of the capacity, or None.
 
-    `cores` and `threads` hold for every trial of both arms (empty, None: as they are). `gate`
-    watches the machine; None: nobody does.
+    `family` verdicts belong to the whole change. `cores` and `threads` hold for every trial of both
+    arms (empty, None: as they are). `gate` watches the machine; None: nobody does.
     """
 
     scenario: Scenario
@@ -74,10 +74,16 @@ class Bench:
     place: Workplace
     seed: int
     policy: Policy
+    family: int
     stop_after_s: float | None = None
     cores: tuple[int, ...] = ()
     threads: int | None = None
     gate: QuietGate | None = None
+
+    def judge(self, log: TrialLog) -> tuple[Verdict, ...]:
+        """The scenario's verdicts so far."""
+        own = {self.scenario.id: self.scenario.metrics}
+        return judge(log.of(self.scenario.id), self.policy, own, self.family)
 
     def launch(self, arm: Arm, hash_seed: int, trace: Path | None = None) -> Launch:
         checkout = self.place.checkout(arm)
@@ -115,7 +121,7 @@ def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> float:
         if not _run_block(bench, log, progress, block):
             continue
         block += 1
-        verdicts = judge(log.of(bench.scenario.id), bench.policy, bench.scenario.metrics)
+        verdicts = bench.judge(log)
         _show(bench, progress, verdicts, block, per_block_s, spent_s)
         if _is_decided(verdicts, bench.policy):
             break

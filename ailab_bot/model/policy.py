@@ -1,48 +1,109 @@
 """The rule's numbers: what a verdict asks for before it is announced.
 
 Each constant has its reason; `python bench/verdicts.py` shows what they do on recorded noise.
+`ailab calibrate` replaces the noise and the thresholds by measured ones, scenario by scenario.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-#: Smallest effect called relevant, as a fraction. NO_CHANGE means: inside plus or minus this.
-#: At 0.05 a clean change on a noisy shared runner ends after about 22 blocks, at 0.03 after 34.
+#: The effect that has to be found, as a fraction. NO_CHANGE means: inside plus or minus this.
 THRESHOLD = 0.05
 
 #: Bias that no statistics sees (memory layout, paths, caches) moves an effect by about 1 %; the
-#: interval has to clear this margin, not only 0. Fraction, at most the threshold.
+#: evidence has to clear this margin, not only 0. Fraction, at most the threshold.
 MARGIN = 0.02
 
-#: Error level of one stage, one-sided. Screen and confirmation use different blocks, so both are
-#: wrong together in at most 0.02 x 0.02 = 4e-4 of scenarios without effect.
-STAGE_ERROR = 0.02
+#: The same in seconds, for scenarios so short that 2 % is what a scheduler's tick decides.
+MARGIN_S = 0.002
 
-#: One-sided error of NO_CHANGE: a shift beyond the threshold is called none in at most 5 %.
-CLEAN_ERROR = 0.05
+#: Width between margin and threshold, where a change may be called either way. A wider threshold
+#: moves the margin up with it; to tell apart what lies closer together costs too many blocks.
+ZONE = 0.03
 
-#: Expected robust standard deviation of a block's log ratio. It sets where outliers are clipped
-#: and so the power, never the errors. 0.049 was recorded on a shared two-core machine.
+#: Probability of announcing a regression where there is none, over any number of blocks, per
+#: verdict. With the margin, the replays of recorded noise stay far below it.
+ERROR = 1e-3
+
+#: Error level of the screen and of the confirmation, each on its own blocks.
+STAGE_ERROR = 0.05
+
+#: Error of each side of the interval, and so of NO_CHANGE: at 0.07 a clean change on a noisy
+#: shared runner ends after about 12 blocks, at 0.05 after about 14.
+INTERVAL_ERROR = 0.07
+
+#: Share of false announcements among all in one change (e-BH). It asks for more than ERROR only
+#: where more than ERROR_IN_CHANGE / ERROR = 100 verdicts belong to a change.
+ERROR_IN_CHANGE = 0.1
+
+#: Expected robust standard deviation of a block's log ratio. It sets what counts as an outlier and
+#: so the power, never the errors. 0.049 was recorded on a shared two-core machine.
 SCALE = 0.05
+
+#: The same for metrics that other work on the machine hardly moves.
+SCALES = {"peak_rss_bytes": 0.01}
 
 #: Blocks that one verdict may use, both stages together.
 MAX_BLOCKS = 40
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What one scenario's metric is judged by: fractions. See the constants of the same names."""
+
+    threshold: float
+    margin: float
+    scale: float
+
+
+@dataclass(frozen=True)
 class Policy:
-    """`gate`: the metrics whose regression blocks and that decide when to stop measuring."""
+    """`gate`: the metrics whose regression blocks and that decide when to stop measuring.
+
+    `own`: calibrated limits by (scenario, metric). `too_noisy`: scenarios that calibration found
+    too noisy to gate. `shadow`: verdicts are shown, but block nothing. `origin` says in words where
+    the numbers come from.
+    """
 
     threshold: float = THRESHOLD
     margin: float = MARGIN
+    error: float = ERROR
     stage_error: float = STAGE_ERROR
-    clean_error: float = CLEAN_ERROR
-    scale: float = SCALE
+    interval_error: float = INTERVAL_ERROR
+    margin_s: float = MARGIN_S
     max_blocks: int = MAX_BLOCKS
     gate: tuple[str, ...] = ("ttfb_s",)
+    own: Mapping[tuple[str, str], Limits] = field(default_factory=dict)
+    too_noisy: frozenset[str] = frozenset()
+    shadow: bool = False
+    origin: str = "built in, not calibrated"
 
     @property
     def level(self) -> float:
-        """Level of the reported interval: each side errs with `clean_error` at the most."""
-        return 1 - 2 * self.clean_error
+        """Level of the reported interval: each side errs with `interval_error` at the most."""
+        return 1 - 2 * self.interval_error
+
+    def limits(self, scenario: str, metric: str) -> Limits:
+        """The calibrated limits, else the policy's own."""
+        known = self.own.get((scenario, metric))
+        return known or Limits(self.threshold, self.margin, SCALES.get(metric, SCALE))
+
+    def gates(self, scenario: str, metric: str) -> bool:
+        """Whether a regression of this metric blocks the change."""
+        return metric in self.gate and scenario not in self.too_noisy
+
+    def with_threshold(self, threshold: float) -> Policy:
+        """One threshold for every scenario, as the user asked; the measured noise stays."""
+        margin = margin_of(threshold)
+        own = {
+            key: replace(limits, threshold=threshold, margin=margin)
+            for key, limits in self.own.items()
+        }
+        return replace(self, threshold=threshold, margin=margin, own=own)
+
+
+def margin_of(threshold: float, bias: float = MARGIN) -> float:
+    """The margin that belongs to a threshold: a zone below it, at least the bias, at most all."""
+    return min(max(bias, threshold - ZONE), threshold)

@@ -39,7 +39,8 @@ class Trial:
     """One execution. `metrics` is empty unless `outcome` is OK; `failure` is set unless it is.
 
     `block` counts from 0 within a scenario; `order` is 0 for the arm that ran first in its block.
-    Seconds and bytes; `phases` sum to `metrics["ttfb_s"]`.
+    Seconds and bytes; `phases` sum to `metrics["ttfb_s"]`. `machine` names where it ran; blocks of
+    several machines may belong to one scenario, a block to one machine only.
     """
 
     scenario: str
@@ -51,6 +52,7 @@ class Trial:
     phases: Mapping[str, float] = field(default_factory=dict)
     covariates: Mapping[str, float] = field(default_factory=dict)
     failure: Failure | None = None
+    machine: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ailab_bot.model.policy import ERROR, STAGE_ERROR
 from ailab_bot.model.trial import Outcome
 
 
@@ -32,6 +33,13 @@ class Stopped(StrEnum):
     FAILED = "failed"
 
 
+class Pattern(StrEnum):
+    """How an effect shows where the middle of the trials hides it."""
+
+    NONE = ""
+    SLOW_IN_SOME = "slow_in_some"
+
+
 @dataclass(frozen=True)
 class Interval:
     """Confidence interval of an effect, as fractions: 0.18 is +18 %."""
@@ -48,7 +56,9 @@ class Verdict:
     alone when `confirmed`; it and `interval` are None when no complete block exists. `noise` is
     the robust standard deviation of a block's log ratio. `p_value` belongs to the paired t-test
     and describes, it does not decide. `base_median` and `head_median` are in the metric's unit.
-    `confirmation_blocks` are the fresh blocks that the confirmation used.
+    `confirmation_blocks` are the fresh blocks that the confirmation used. `evidence` is an e-value:
+    how often the blocks outweigh "no effect", 1000 being 1000 to 1. `margin` is a fraction, as the
+    threshold. With `pattern` SLOW_IN_SOME the effect is of the mean, and has no interval.
     """
 
     scenario: str
@@ -69,6 +79,9 @@ class Verdict:
     noise: float | None = None
     p_value: float | None = None
     gates: bool = False
+    margin: float = 0.0
+    evidence: float = 1.0
+    pattern: Pattern = Pattern.NONE
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,8 @@ class FailureSummary:
 
     `arms` says which arms failed: "head" blocks the change; "base" or "both" is the scenario's
     own (or the machine's) trouble. `failed` of `trials` trials in those arms; `other_ok` trials of
-    the other arm succeeded.
+    the other arm succeeded. `evidence` is an e-value: how often the blocks in which only one arm
+    failed outweigh "head fails as often as base".
     """
 
     scenario: str
@@ -89,14 +103,20 @@ class FailureSummary:
     advice: str = ""
     output_tail: tuple[str, ...] = ()
     other_ok: int = 0
+    evidence: float = 1.0
 
     @property
     def blocks_the_change(self) -> bool:
-        """Whether head never worked, tried at least twice, where base did.
-
-        A head that fails only sometimes does not block: a flaky scenario would block clean changes.
+        """Whether head never worked, tried at least twice, where base did; or fails more often than
+        base with the evidence that a regression has to have. A flaky scenario blocks no change.
         """
-        return self.arms == "head" and self.failed == self.trials > 1 and self.other_ok > 1
+        never = self.arms == "head" and self.failed == self.trials > 1 and self.other_ok > 1
+        return never or self.evidence >= 1 / ERROR
+
+    @property
+    def head_fails_more(self) -> bool:
+        """Whether chance alone is unlikely to have made head fail and base not."""
+        return self.evidence >= 1 / STAGE_ERROR
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ Json = dict[str, object]
 _E = TypeVar("_E", Arm, Outcome)
 
 _REQUIRED = {"schema", "scenario", "block", "order", "arm", "outcome"}
-_OPTIONAL = {"metrics", "phases", "covariates", "failure"}
+_OPTIONAL = {"metrics", "phases", "covariates", "failure", "machine"}
 
 
 def trial_to_json(trial: Trial) -> str:
@@ -46,6 +46,8 @@ def trial_to_json(trial: Trial) -> str:
         "arm": trial.arm.value,
         "outcome": trial.outcome.value,
     }
+    if trial.machine:
+        row["machine"] = trial.machine
     if trial.outcome is Outcome.OK:
         row["metrics"] = dict(trial.metrics)
     if trial.phases:
@@ -66,6 +68,7 @@ def parse_trials(lines: Iterable[str], source: str) -> list[Trial]:
     trials: list[Trial] = []
     seen: set[tuple[str, int, Arm]] = set()
     places: set[tuple[str, int, int]] = set()
+    machines: dict[tuple[str, int], str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -77,6 +80,9 @@ def parse_trials(lines: Iterable[str], source: str) -> list[Trial]:
             place = (trial.scenario, trial.block, trial.order)
             if place in places:
                 _refuse(f"block {trial.block} has a second trial of order {trial.order}")
+            machine = machines.setdefault((trial.scenario, trial.block), trial.machine)
+            if machine != trial.machine:
+                _refuse(f"block {trial.block} ran on two machines; its times cannot be compared")
         except _BadTrialError as error:
             raise UserError(
                 f"{source}:{number}: not a trial",
@@ -135,6 +141,7 @@ def _parse_trial(line: str) -> Trial:
         phases=phases,
         covariates=_numbers(row.get("covariates", {}), "covariates"),
         failure=_failure(row["failure"]) if "failure" in row else None,
+        machine=_text(row["machine"], "machine") if "machine" in row else "",
     )
 
 
@@ -303,6 +310,9 @@ def _verdict(verdict: Verdict) -> Json:
         "noise": verdict.noise,
         "p_value": verdict.p_value,
         "gates": verdict.gates,
+        "margin": verdict.margin,
+        "evidence": verdict.evidence,
+        "pattern": verdict.pattern.value,
     }
 
 
