@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlparse
 
 from ailab_bot.errors import UserError
-from ailab_bot.measure.git import Repository
+from ailab_bot.measure.git import LOCAL_VARIABLES, Repository
 from ailab_bot.model.scenario import Scenario
 
 #: Files that decide what a set-up installs, wherever they lie in the repository.
@@ -43,8 +43,12 @@ DEPENDENCY_FILES = (
 _BUILD_REMAINS = ("__pycache__", "*.egg-info", "build", "dist", ".eggs", "*.pyc")
 #: Variables that would keep the byte-code cache from its known state: warm in both arms.
 _UNEQUAL = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
-#: Variables that belong to the bot or to GitHub, not to the user's workflow.
-_WITHHELD = ("AILAB_*", "ACTIONS_*", "GITHUB_TOKEN", "GH_TOKEN", "PYTHONPATH", *_UNEQUAL)
+#: Variables that belong to the bot, to GitHub or to another checkout, not to the user's workflow.
+_WITHHELD = (
+    *("AILAB_*", "ACTIONS_*", "GITHUB_TOKEN", "GH_TOKEN", "PYTHONPATH"),
+    *_UNEQUAL,
+    *LOCAL_VARIABLES,
+)
 _SETUP_TIMEOUT_S = 3600.0
 #: No run takes as long: an environment for a single run is older than that only when it is over.
 _LEFT_OVER_S = 2 * 86_400.0

@@ -203,6 +203,8 @@ def test_a_trial_gets_no_token_and_no_path_into_the_users_work_tree(
 ) -> None:
     for name in ("GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN", "AILAB_PROBE", "PYTHONPATH"):
         monkeypatch.setenv(name, "secret")
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+        monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("USERS_OWN", "kept")
     variables = variables_of(scenario(), Path("/work"), Environment("/bin/python", "3"), 1)
     assert "secret" not in variables.values()

@@ -54,6 +54,26 @@ def test_a_repository_without_commit_says_so(tmp_path: Path) -> None:
     assert "no commit yet" in caught.value.advice
 
 
+def test_a_hooks_variables_neither_change_the_users_index_nor_name_another_repository(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = new_repository(tmp_path / "other")
+    commit(other, {"b.txt": "other"}, "Other")
+    (repository / "a.txt").write_text("staged")
+    git(repository, "add", "a.txt")
+    index = repository / ".git" / "index"
+    before, arms = index.read_bytes(), shas(repository)
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_INDEX_FILE", str(index))
+        patch.setenv("GIT_DIR", str(other / ".git"))
+        patch.setenv("GIT_WORK_TREE", str(other))
+        opened = open_repository(repository)
+        assert opened.root == repository
+        with open_workplace(opened, arms) as place:
+            assert (place.checkout(Arm.BASE) / "a.txt").read_text() == "one"
+    assert index.read_bytes() == before
+
+
 def test_a_shallow_clone_without_the_base_says_how_to_get_it(
     repository: Path, tmp_path: Path
 ) -> None:
