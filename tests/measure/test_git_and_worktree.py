@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,29 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(repository: Path) -> None
         assert place.folder == folder
         assert (place.checkout(Arm.BASE) / "a.txt").read_text() == "one"
     assert left_behind(repository) == []
+
+
+def test_what_git_knows_of_a_vanished_workplace_is_dropped(repository: Path) -> None:
+    opened = open_repository(repository)
+    with open_workplace(opened, shas(repository)) as place:
+        path = place.checkout(Arm.BASE)
+    git(repository, "worktree", "add", "--quiet", "--detach", "--lock", str(path))
+    shutil.rmtree(path.parent)
+    with open_workplace(opened, shas(repository)):
+        pass
+    assert left_behind(repository) == []
+
+
+def test_a_worktree_of_the_users_that_is_away_for_now_is_kept(
+    repository: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    git(repository, "worktree", "add", "--quiet", "--detach", str(disk / "theirs"))
+    disk.rename(tmp_path / "not-mounted")
+    with open_workplace(open_repository(repository), shas(repository)):
+        pass
+    (tmp_path / "not-mounted").rename(disk)
+    assert git(disk / "theirs", "status", "--porcelain") == ""
 
 
 def test_the_users_hooks_do_not_run(repository: Path) -> None:
