@@ -154,6 +154,42 @@ def test_without_capacity_for_one_block_the_measurement_is_incomplete(tmp_path: 
     assert "Nothing was measured" in result.stderr
 
 
+def unheard(folder: Path, *words: str, also_stderr: bool = False) -> int:
+    """The exit status where nobody reads what the command prints."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "ailab_bot", *words],
+        cwd=folder,
+        stdout=writer,
+        stderr=writer if also_stderr else subprocess.DEVNULL,
+        timeout=300,
+        check=False,
+    )
+    os.close(writer)
+    return result.returncode
+
+
+def test_a_reader_that_goes_away_changes_neither_the_files_nor_the_exit_status(
+    tmp_path: Path,
+) -> None:
+    folder = platform(tmp_path / "p", "DELAY = 0.1\n", "DELAY = 0.1  # the same\n")
+    words = ["ab", "base", "head", "--capacity-s", "1.5"]
+    for also_stderr in (False, True):
+        files = ["--json", f"{tmp_path}/r.json", "--comment", f"{tmp_path}/c.md"]
+        assert unheard(folder, *words, *files, also_stderr=also_stderr) == 0
+        for name in ("r.json", "c.md"):
+            assert (tmp_path / name).read_text()
+            (tmp_path / name).unlink()
+    (trials, *_) = (Path(os.environ["AILAB_CACHE_DIR"]) / "runs").glob("*/trials.jsonl")
+    for more in ([], ["--json", "-"], ["--json", f"{tmp_path}/r.json"]):
+        assert unheard(folder, "judge", str(trials), *more) == 0
+    assert (tmp_path / "r.json").read_text()
+    assert unheard(folder, "judge", "no.jsonl", also_stderr=True) == 2
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "ailab_bot", "judge"]
+    assert subprocess.run([*closed, str(trials), "--json", "-"], check=False).returncode == 0
+
+
 def test_an_interrupted_run_reports_what_it_has_and_leaves_nothing(tmp_path: Path) -> None:
     folder = platform(tmp_path / "p", "DELAY = 0.2\n", "DELAY = 0.2  # the same\n")
     words = [
