@@ -67,7 +67,8 @@ def open_workplace(repository: Repository, shas: dict[Arm, str]) -> Iterator[Wor
                 _check_out(place, arm, sha)
             yield place
         finally:
-            with uninterrupted():
+            # What cannot be removed is left to the next run: it is no reason to lose this one.
+            with uninterrupted(), contextlib.suppress(OSError):
                 _clear(place)
                 folder.rmdir()
 

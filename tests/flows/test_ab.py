@@ -12,8 +12,14 @@ from pathlib import Path
 
 import pytest
 from repositories import commit, git, new_repository
+from rich.console import Console
 
+from ailab_bot.errors import RunnerError
+from ailab_bot.flows import ab
+from ailab_bot.flows.measurement import Bench
 from ailab_bot.measure import procfs
+from ailab_bot.model.verdict import Conclusion
+from ailab_bot.report.progress import choose_progress
 
 TRAIN = """
 import sys, time
@@ -123,6 +129,59 @@ def test_a_head_that_crashes_blocks_and_shows_its_last_lines(tmp_path: Path) -> 
     assert "Head fails where base works: `launch`" in result.stdout
     assert "ImportError: no such driver" in result.stdout
     assert "crashed in 2 of 2 trials (head only)" in result.stderr
+    assert_clean(folder)
+
+
+def test_a_program_that_head_deletes_blocks_and_costs_no_other_scenario(tmp_path: Path) -> None:
+    folder = new_repository(tmp_path / "p")
+    run = "#!/bin/sh\necho first batch\nsleep 60\n"
+    marker = "command: [./run.sh]\nfirst_batch: {marker: first batch}\ntimeout_s: 20\n"
+    files = {
+        "train.py": TRAIN,
+        "settings.py": "DELAY = 0.3\n",
+        "run.sh": run,
+        scenario_file("a"): "id: a\n" + marker,
+        scenario_file("b"): SCENARIO.format(id="b"),
+        ".ailab/config.yml": "max_blocks: 10\n",
+    }
+    (folder / "run.sh").touch(mode=0o755)
+    commit(folder, files)
+    (folder / "run.sh").unlink()
+    commit(folder, {})
+    result = ailab(folder, "ab", "HEAD~1", "HEAD", "--json", "-", status=1)
+    document = json.loads(result.stdout)
+    (failure,) = document["failures"]
+    assert (failure["scenario"], failure["arms"], failure["outcome"]) == ("a", "head", "crash")
+    assert failure["reason"].startswith("cannot start `./run.sh`")
+    assert [row["scenario"] for row in document["results"]] == ["b"]
+    assert "Head fails where base works: a" in result.stderr
+    assert_clean(folder)
+
+
+@pytest.mark.parametrize("during", ["measure_scenario", "trace_imports"])
+def test_an_error_in_one_scenario_is_noted_and_the_others_are_reported(
+    during: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "DELAY = 0.2\n" if during == "trace_imports" else "DELAY = 0.1  # the same\n"
+    second = {scenario_file("second"): SCENARIO.format(id="second")}
+    folder = platform(tmp_path / "p", "DELAY = 0.1\n", slow, **second)
+    whole = getattr(ab, during)
+
+    def fails_in_the_first(bench: Bench, *more: object) -> object:
+        if bench.scenario.id == "launch":
+            raise RunnerError("the disk is gone", why="I/O error", advice="Look at it.")
+        return whole(bench, *more)
+
+    monkeypatch.setattr(ab, during, fails_in_the_first)
+    request = ab.AbRequest("base", "head", folder)
+    report, _ = ab.compare_commits(request, choose_progress(Console(), quiet=True))
+    assert report.notes == ("launch: the disk is gone: I/O error. Look at it.",)
+    if during == "measure_scenario":
+        assert [verdict.scenario for verdict in report.verdicts] == ["second"]
+        assert report.conclusion is Conclusion.ERROR
+    else:
+        assert {explanation.scenario for explanation in report.explanations} == {"launch", "second"}
+        assert report.conclusion is Conclusion.FAILURE
     assert_clean(folder)
 
 

@@ -146,6 +146,12 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(repository: Path) -> None
     assert left_behind(repository) == []
 
 
+def test_a_cache_that_is_emptied_meanwhile_costs_no_result(repository: Path) -> None:
+    with open_workplace(open_repository(repository), shas(repository)) as place:
+        shutil.rmtree(place.folder)
+    assert left_behind(repository) == []
+
+
 def test_what_git_knows_of_a_vanished_workplace_is_dropped(repository: Path) -> None:
     opened = open_repository(repository)
     with open_workplace(opened, shas(repository)) as place:
