@@ -13,6 +13,9 @@ from ailab_bot.version import __version__
 TYPE_CHECKING = False  # as typing's, which alone takes a tenth of the time that --help may take
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO
+
+    from rich.console import Console
 
     from ailab_bot.errors import AilabError
     from ailab_bot.flows.ab import AbRequest
@@ -43,11 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
-        sys.stderr.write("ailab: interrupted\n")
+        _tell("ailab: interrupted\n")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone, so is the wish to hear more
-        return EXIT_RUNNER
     except Exception as error:
         from ailab_bot.errors import AilabError
 
@@ -56,9 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             return error.exit_status
         # Python would exit with 1, which here means a confirmed regression.
         sys.excepthook(type(error), error, error.__traceback__)
-        sys.stderr.write(
-            "ailab: this is a defect of ailab; please report it with the lines above\n"
-        )
+        _tell("ailab: this is a defect of ailab; please report it with the lines above\n")
         return EXIT_RUNNER
 
 
@@ -168,13 +166,13 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     with demo_request(_path(arguments.keep), arguments.seed) as request:
         if not arguments.quiet:
-            sys.stderr.write(_DEMO_STORY)
+            _tell(_DEMO_STORY)
         arguments.comment = arguments.comment or "ailab-demo-comment.md"
         status = _compare(request, arguments)
     if status == EXIT_REGRESSION:
         if not arguments.quiet:
             _show_comment(arguments.comment)
-            sys.stderr.write(_DEMO_NEXT.format(comment=arguments.comment))
+            _tell(_DEMO_NEXT.format(comment=arguments.comment))
         return EXIT_FINE  # the planted regression was found: the demo did its job
     return status
 
@@ -184,11 +182,9 @@ def _show_comment(where: str) -> None:
         return  # it is on the screen already
     from pathlib import Path
 
-    from rich.console import Console
-
     from ailab_bot.report.terminal import print_comment
 
-    print_comment(Path(where).read_text(encoding="utf-8"), Console(stderr=True))
+    print_comment(Path(where).read_text(encoding="utf-8"), _console(stderr=True))
 
 
 def _judge(arguments: argparse.Namespace) -> int:
@@ -203,13 +199,11 @@ def _judge(arguments: argparse.Namespace) -> int:
     if arguments.threshold is not None:
         policy = policy.with_threshold(arguments.threshold)
     verdicts, failures, conclusion = judge_file(Path(arguments.trials), policy)
+    _write_json(results_to_json(verdicts, failures, conclusion), arguments.json)
     if not arguments.quiet and arguments.json != "-":
-        from rich.console import Console
-
         from ailab_bot.report.terminal import print_verdicts
 
-        print_verdicts(verdicts, failures, Console())
-    _write_json(results_to_json(verdicts, failures, conclusion), arguments.json)
+        print_verdicts(verdicts, failures, _console())
     return _status(conclusion.value, scenarios_at_fault=bool(failures))
 
 
@@ -236,8 +230,6 @@ def _compare(request: AbRequest, arguments: argparse.Namespace) -> int:
     """Measure with progress, then write what was asked for; also after an interruption."""
     import signal
 
-    from rich.console import Console
-
     from ailab_bot.flows.ab import compare_commits
     from ailab_bot.model.wire import report_to_json
     from ailab_bot.report.comment import render_comment
@@ -248,19 +240,19 @@ def _compare(request: AbRequest, arguments: argparse.Namespace) -> int:
         _check_place(where)
     for stop in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: end the trial, clean up, report
         signal.signal(stop, signal.default_int_handler)
-    progress = choose_progress(Console(stderr=True), arguments.quiet)
+    progress = choose_progress(_console(stderr=True), arguments.quiet)
     try:
         report, trials = compare_commits(request, progress)
     finally:
         progress.close()
-    stdout_is_data = "-" in {arguments.json, arguments.comment}
-    if not arguments.quiet:
-        print_report(report, Console(stderr=stdout_is_data))
-        sys.stderr.write(f"Every trial: {trials}\n")
-    elif report.interrupted:
-        sys.stderr.write(f"ailab: interrupted; partial results: {trials}\n")
     _write_json(report_to_json(report), arguments.json)
     _write(render_comment(report), arguments.comment)
+    stdout_is_data = "-" in {arguments.json, arguments.comment}
+    if not arguments.quiet:
+        print_report(report, _console(stderr=stdout_is_data))
+        _tell(f"Every trial: {trials}\n")
+    elif report.interrupted:
+        _tell(f"ailab: interrupted; partial results: {trials}\n")
     if report.interrupted:
         return EXIT_INTERRUPTED
     judged = {verdict.scenario for verdict in report.verdicts}
@@ -306,7 +298,7 @@ def _check_place(where: str | None) -> None:
 
 def _write(text: str, where: str | None) -> None:
     if where == "-":
-        sys.stdout.write(text)
+        _put(text, sys.stdout)
     elif where is not None:
         from pathlib import Path
 
@@ -315,8 +307,38 @@ def _write(text: str, where: str | None) -> None:
 
 
 def _show_error(error: AilabError) -> None:
-    from rich.console import Console
-
     from ailab_bot.report.terminal import print_error
 
-    print_error(error, Console(stderr=True))
+    print_error(error, _console(stderr=True))
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A console that outlives its reader: rich would exit with 1, a confirmed regression here."""
+    from rich.console import Console
+
+    class Lasting(Console):
+        def on_broken_pipe(self) -> None:
+            _go_on_unheard(self.file)
+
+    return Lasting(stderr=stderr)
+
+
+def _tell(text: str) -> None:
+    _put(text, sys.stderr)
+
+
+def _put(text: str, stream: IO[str] | None) -> None:
+    if stream is None:
+        return  # closed before we began (`>&-`)
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _go_on_unheard(stream)
+
+
+def _go_on_unheard(stream: IO[str]) -> None:
+    """The reader is gone (`| head -1`): files are still written, the exit status stays true."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())  # also for what Python still holds and flushes at its end
+    os.close(nowhere)

@@ -213,7 +213,8 @@ def conclude(
     """What the required status says about a change.
 
     FAILURE: a confirmed regression of a gating metric, or a head that never worked where base
-    did. ERROR: a scenario in `expected` has no verdict, or the run was interrupted.
+    did. ERROR: a scenario in `expected` has no verdict, or the run was interrupted (by the user,
+    or by an error in a scenario).
     SUCCESS otherwise; also when capacity ran out before the judge knew, which is shown.
     """
     seen = list(verdicts)

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ailab_bot.config import Config, load_config, load_scenarios
-from ailab_bot.errors import UserError
-from ailab_bot.flows.explain import explain
+from ailab_bot.errors import AilabError, UserError
+from ailab_bot.flows.explain import TracedImport, explain
 from ailab_bot.flows.measurement import Bench, TrialLog, measure_scenario, trace_imports
 from ailab_bot.judge import conclude, judge, summarise_failures
 from ailab_bot.measure.cores import choose_cores
@@ -61,7 +61,10 @@ class AbRequest:
 
 @dataclass
 class _Run:
-    """What a run has found so far: complete at the end, partial when interrupted."""
+    """What a run has found so far: complete at the end, partial when interrupted.
+
+    `cut_short`: an error ended the measurement of a scenario.
+    """
 
     log: TrialLog
     noise: Noise
@@ -70,13 +73,14 @@ class _Run:
     notes: list[str] = field(default_factory=list)
     spent_s: float = 0.0
     interrupted: bool = False
+    cut_short: bool = False
 
 
 def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Path]:
     """Run the whole main job. Returns the report and the file that holds every trial.
 
     Raises UserError or RunnerError before anything is measured. KeyboardInterrupt after that ends
-    the measurement, and the report says that it is partial.
+    the measurement, and such an error that of its scenario; the report says that it is partial.
     """
     repository = open_repository(request.repo)
     config = load_config(request.config, repository.root)
@@ -112,7 +116,7 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
         failures=failures,
         explanations=tuple(run.explanations),
         machine=describe_machine(python.version),
-        conclusion=conclude(verdicts, failures, expected, run.interrupted),
+        conclusion=conclude(verdicts, failures, expected, run.interrupted or run.cut_short),
         runner_seconds=run.spent_s,
         reproduce=_reproduce(request, base, head, seed),
         notes=tuple(run.notes),
@@ -161,19 +165,27 @@ def _measure_all(
 
 
 def _measure_one(run: _Run, bench: Bench, progress: Progress) -> None:
+    """An error costs the rest of its scenario, not what the run has found or may still find."""
     scenario = bench.scenario
     try:
         measure_scenario(bench, run.log, progress)
+        if not run.log.of(scenario.id):
+            run.notes.append(f"{scenario.id}: capacity ended before its first block.")
+    except AilabError as error:
+        run.cut_short = True
+        _note_error(run, scenario, error, progress)
     finally:
         if bench.gate is not None:
             run.notes.extend(unrest_notes(scenario.id, bench.gate.unrest, run.noise))
     trials = run.log.of(scenario.id)
-    if not trials:
-        run.notes.append(f"{scenario.id}: capacity ended before its first block.")
     verdicts = bench.judge(run.log)
     if any(verdict.kind in _MOVED for verdict in verdicts):
         progress.activity(scenario.id, "tracing imports of both arms")
-        traces = {arm: trace_imports(bench, arm) for arm in Arm}
+        traces: dict[Arm, tuple[TracedImport, ...]] = {}
+        try:
+            traces = {arm: trace_imports(bench, arm) for arm in Arm}
+        except AilabError as error:
+            _note_error(run, scenario, error, progress)
         checkouts = {arm: bench.place.checkout(arm) for arm in Arm}
         run.explanations.append(explain(scenario.id, trials, traces, checkouts))
     progress.finish(scenario.id, verdicts, summarise_failures(trials))
@@ -189,6 +201,12 @@ def _gate(run: _Run, policy: Policy, share_s: float | None) -> QuietGate:
     if share_s is not None:
         limits = replace(limits, wait_s=min(limits.wait_s, WAIT_SHARE * share_s))
     return QuietGate(limits, policy.max_blocks, read=lambda: read_activity(run.cores))
+
+
+def _note_error(run: _Run, scenario: Scenario, error: AilabError, progress: Progress) -> None:
+    note = ": ".join(filter(None, [scenario.id, error.what, error.why])) + f". {error.advice}"
+    run.notes.append(note)
+    progress.note(note)
 
 
 def _prepare_all(

@@ -1,17 +1,21 @@
 """Prepares an arm: the interpreter and packages that a scenario's `setup` asks for, cached.
 
-An environment is found again by what it was made from: the set-up commands, the interpreter and
-every lock or dependency file of the commit. One that points into a checkout (an editable install)
+An environment is found again by what it was made from: the set-up commands and their variables, the
+interpreter, the files that the commands name, every lock or dependency file of the commit, and what
+requirements files include. One that points into a checkout (an editable install)
 or holds a copy of its code (a plain install) is only used again where that is still true, so an
 arm never runs the other arm's code.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlparse
 
-from ailab_bot.errors import UserError
-from ailab_bot.measure.git import Repository
+from ailab_bot.errors import RunnerError, UserError
+from ailab_bot.measure.git import LOCAL_VARIABLES, Repository
 from ailab_bot.model.scenario import Scenario
 
 #: Files that decide what a set-up installs, wherever they lie in the repository.
@@ -40,12 +44,23 @@ DEPENDENCY_FILES = (
     "pixi.toml",
     ".python-version",
 )
+#: Files that pip may read requirements from; such a file may include others.
+_REQUIREMENTS = (".txt", ".in", ".pip", "")
+_INCLUDE = re.compile(
+    r"^[ \t]*(?:-[rc]|--(?:requirement|constraint)(?=[ \t=]))[ \t=]*([^\s#]+)", re.MULTILINE
+)
+#: An option that may stand before a file's name without a space.
+_OPTION = re.compile(r"-[rc]|--[\w-]+=")
 #: What package builds leave in a checkout and no run needs.
 _BUILD_REMAINS = ("__pycache__", "*.egg-info", "build", "dist", ".eggs", "*.pyc")
 #: Variables that would keep the byte-code cache from its known state: warm in both arms.
 _UNEQUAL = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
-#: Variables that belong to the bot or to GitHub, not to the user's workflow.
-_WITHHELD = ("AILAB_*", "ACTIONS_*", "GITHUB_TOKEN", "GH_TOKEN", "PYTHONPATH", *_UNEQUAL)
+#: Variables that belong to the bot, to GitHub or to another checkout, not to the user's workflow.
+_WITHHELD = (
+    *("AILAB_*", "ACTIONS_*", "GITHUB_TOKEN", "GH_TOKEN", "PYTHONPATH"),
+    *_UNEQUAL,
+    *LOCAL_VARIABLES,
+)
 _SETUP_TIMEOUT_S = 3600.0
 #: No run takes as long: an environment for a single run is older than that only when it is over.
 _LEFT_OVER_S = 2 * 86_400.0
@@ -194,19 +209,90 @@ def _inherited(folder: Path | None, python: str) -> dict[str, str]:
 
 
 def _key(scenario: Scenario, source: Source, python: Environment) -> str:
-    named = {os.path.normpath(word) for words in scenario.setup for word in words}
-    files = {
-        path: blob
-        for path, blob in source.repository.blobs(source.sha).items()
-        if path in named
-        or any(fnmatch.fnmatchcase(PurePosixPath(path).name, p) for p in DEPENDENCY_FILES)
-    }
-    made_from = [scenario.setup, str(Path(python.python).resolve()), python.version, files]
+    made_from = [
+        scenario.setup,
+        dict(
+            zip(
+                scenario.env, fill_in(scenario.env.values(), scenario, source.checkout), strict=True
+            )
+        ),
+        str(Path(python.python).resolve()),
+        python.version,
+        _files_of_commit(scenario, source),
+        _files_of_scenario(scenario),
+    ]
     mentions_scenario = any("{scenario_dir}" in word for words in scenario.setup for word in words)
     if mentions_scenario:
         made_from.append(str(scenario.directory))
     text = json.dumps(made_from, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _files_of_commit(scenario: Scenario, source: Source) -> dict[str, str]:
+    """Blob ids of the commit's files that decide what the set-up installs, by path."""
+    blobs = source.repository.blobs(source.sha)
+    found: dict[str, str] = {}
+    heap = [os.path.normpath(word.removeprefix("{checkout}/")) for word in _named(scenario)]
+    heap += [
+        path
+        for path in blobs
+        if any(fnmatch.fnmatchcase(PurePosixPath(path).name, p) for p in DEPENDENCY_FILES)
+    ]
+    while heap:
+        path = heap.pop()
+        if path in found or path not in blobs:
+            continue
+        found[path] = blobs[path]
+        if PurePosixPath(path).suffix in _REQUIREMENTS:
+            folder = PurePosixPath(path).parent
+            included = _included(source.repository, blobs[path])
+            heap += [os.path.normpath(folder / name) for name in included]
+    return found
+
+
+def _files_of_scenario(scenario: Scenario) -> dict[str, str]:
+    """Digests of the files that the set-up names in the scenario's own folder, by path."""
+    found: dict[str, str] = {}
+    words = [word for word in _named(scenario) if word.startswith("{scenario_dir}")]
+    heap = [Path(os.path.normpath(path)) for path in fill_in(words, scenario, Path())]
+    while heap:
+        path = heap.pop()
+        if str(path) in found:
+            continue
+        with contextlib.suppress(OSError):  # what cannot be read is the set-up's to complain about
+            if path.is_dir():
+                heap += [child for child in path.iterdir() if _is_content(child)]
+            elif path.is_file():
+                with path.open("rb") as file:
+                    found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+                if path.suffix in _REQUIREMENTS:
+                    text = path.read_text(encoding="utf-8", errors="replace")
+                    heap += [Path(os.path.normpath(path.parent / name)) for name in _includes(text)]
+    return found
+
+
+def _is_content(path: Path) -> bool:
+    """Not what a build left there, and no link by which a folder could hold itself."""
+    return not _is_remains(path.name) and not (path.is_symlink() and path.is_dir())
+
+
+def _named(scenario: Scenario) -> set[str]:
+    """What in the set-up's words may be the name of a file; also inside a shell's line."""
+    words = {word for words in scenario.setup for word in words}
+    words |= {part.strip("\"';") for word in words for part in word.split()}
+    return words | {_OPTION.sub("", word, count=1) for word in words if _OPTION.match(word)}
+
+
+@functools.lru_cache(maxsize=4096)  # the arms and the scenarios of a run share most of them
+def _included(repository: Repository, blob: str) -> tuple[str, ...]:
+    try:
+        return _includes(repository.git("cat-file", "blob", blob))
+    except RunnerError:
+        return ()  # a submodule, say
+
+
+def _includes(requirements: str) -> tuple[str, ...]:
+    return tuple(name.strip("\"'") for name in _INCLUDE.findall(requirements))
 
 
 def _describe(folder: Path, source: Source) -> dict[str, str]:
@@ -275,7 +361,11 @@ def _left_behind(source: Source) -> bool:
         "status", "--porcelain", "--ignored", "--untracked-files=normal", cwd=source.checkout
     )
     names = [PurePosixPath(row[3:].strip('"').rstrip("/")).name for row in rows.splitlines()]
-    return not all(any(fnmatch.fnmatchcase(n, p) for p in _BUILD_REMAINS) for n in names)
+    return not all(map(_is_remains, names))
+
+
+def _is_remains(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _BUILD_REMAINS)
 
 
 def _new_folder(home: Path, key: str) -> Path:

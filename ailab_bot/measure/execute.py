@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from ailab_bot.errors import RunnerError, UserError
+from ailab_bot.errors import RunnerError
 from ailab_bot.measure import counters, procfs
 from ailab_bot.measure.cores import on_cores
 from ailab_bot.measure.signals import Signal, infer_phases, parse_signal, trainer_of
@@ -87,8 +87,8 @@ class Execution:
 def execute(launch: Launch) -> Execution:
     """Run the command until its first batch (and `steps` further steps), then end its tree.
 
-    Raises UserError when the command cannot be started; everything that happens after that is an
-    outcome. Whatever happens, also KeyboardInterrupt, no process of the trial outlives the call.
+    Everything that the command does is an outcome, also that it cannot be started. Whatever
+    happens, also KeyboardInterrupt, no process of the trial outlives the call.
     """
     _become_subreaper()
     not_ours = set(procfs.descendants(os.getpid()))
@@ -98,6 +98,8 @@ def execute(launch: Launch) -> Execution:
             run.start()
             run.watch()
             return run.finish(counter)
+        except _CannotStartError as error:
+            return Execution(Outcome.CRASH, run.start_ns, failure=error.failure)
         finally:
             with uninterrupted():
                 run.end()
@@ -142,7 +144,7 @@ class _Run:
         program = shutil.which(self.launch.command[0], path=env.get("PATH"))
         local = self.launch.cwd / self.launch.command[0]
         if program is None and not (os.sep in self.launch.command[0] and local.exists()):
-            raise _cannot_start(self.launch, "there is no such program on PATH")
+            raise _CannotStartError(self.launch, "there is no such program on PATH")
         with on_cores(self.launch.cores):
             self.start_process(env)
 
@@ -159,7 +161,7 @@ class _Run:
                 start_new_session=True,
             )
         except OSError as error:
-            raise _cannot_start(self.launch, error.strerror or str(error)) from error
+            raise _CannotStartError(self.launch, error.strerror or str(error)) from error
 
     def watch(self) -> None:
         """Until the first batch (and the steps), the end of all processes, or the time-out."""
@@ -487,9 +489,13 @@ def _exit_text(status: int) -> str:
     return f"exited with status {status}"
 
 
-def _cannot_start(launch: Launch, why: str) -> UserError:
-    return UserError(
-        f"cannot start `{launch.command[0]}`",
-        why=f"{why} (working directory: {launch.cwd})",
-        advice="Check `command` in the scenario file, and `--python` if it is the interpreter.",
-    )
+class _CannotStartError(Exception):
+    """A failure like any other: a head that deletes the program must not end the whole run."""
+
+    def __init__(self, launch: Launch, why: str) -> None:
+        super().__init__(why)
+        self.failure = Failure(
+            f"cannot start `{launch.command[0]}`: {why}",
+            "Check `command` in the scenario file, that both commits hold the program if it is "
+            "theirs, and `--python` if it is the interpreter.",
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,27 @@ from ailab_bot.model.report import Commit
 
 #: No hook of the user's repository runs, and git never waits for a password.
 _SETTINGS = ("-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
+#: Variables that bind git to one repository and its index; a hook of the user's has them set. What
+#: `git rev-parse --local-env-vars` prints, without GIT_CONFIG_PARAMETERS and GIT_CONFIG_COUNT:
+#: those are settings such as `safe.directory`, which git hands on to other repositories too.
+LOCAL_VARIABLES = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -121,10 +143,12 @@ def open_repository(path: Path) -> Repository:
 
 
 def _git(arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    variables = {name: text for name, text in os.environ.items() if name not in LOCAL_VARIABLES}
     try:
         return subprocess.run(
             ["git", *_SETTINGS, *arguments],
             cwd=cwd,
+            env=variables,
             capture_output=True,
             text=True,
             errors="replace",

@@ -67,7 +67,8 @@ def open_workplace(repository: Repository, shas: dict[Arm, str]) -> Iterator[Wor
                 _check_out(place, arm, sha)
             yield place
         finally:
-            with uninterrupted():
+            # What cannot be removed is left to the next run: it is no reason to lose this one.
+            with uninterrupted(), contextlib.suppress(OSError):
                 _clear(place)
                 folder.rmdir()
 
@@ -85,10 +86,24 @@ def _clear(place: Workplace) -> None:
         if path.exists():
             with contextlib.suppress(RunnerError):
                 place.repository.git("worktree", "remove", "--force", "--force", str(path))
+    with contextlib.suppress(RunnerError, OSError):
+        _forget_worktrees(place)
     for child in place.folder.iterdir():
         shutil.rmtree(child, ignore_errors=True)
-    with contextlib.suppress(RunnerError):
-        place.repository.git("worktree", "prune")
+
+
+def _forget_worktrees(place: Workplace) -> None:
+    """Drop what git still knows of worktrees in this place, and of no others.
+
+    `git worktree prune` would also drop the user's own that are only away, on a disk not mounted.
+    """
+    common = place.repository.git("rev-parse", "--git-common-dir").rstrip("\n")
+    ours = place.folder.resolve()
+    for record in (place.repository.root / common / "worktrees").glob("*/gitdir"):
+        # The path of the worktree's `.git`, absolute or relative to the record's folder.
+        named = os.fsdecode(record.read_bytes()).rstrip("\n")
+        if (record.parent / named).resolve().is_relative_to(ours):
+            shutil.rmtree(record.parent, ignore_errors=True)
 
 
 @contextlib.contextmanager

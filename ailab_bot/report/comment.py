@@ -15,7 +15,14 @@ import jinja2
 
 from ailab_bot.model.report import Choice, Report
 from ailab_bot.model.scenario import METRICS
-from ailab_bot.model.verdict import Explanation, FailureSummary, PhaseShift, Verdict, VerdictKind
+from ailab_bot.model.verdict import (
+    Conclusion,
+    Explanation,
+    FailureSummary,
+    PhaseShift,
+    Verdict,
+    VerdictKind,
+)
 from ailab_bot.report import words
 from ailab_bot.report.headline import headline
 
@@ -115,7 +122,11 @@ def _environment() -> jinja2.Environment:
 
 def _context(report: Report, limit: int) -> dict[str, object]:
     title, advice = headline(
-        report.verdicts, report.failures, report.interrupted, lambda text: code_span(text, 40)
+        report.verdicts,
+        report.failures,
+        report.interrupted,
+        lambda text: code_span(text, 40),
+        incomplete=report.conclusion is Conclusion.ERROR,
     )
     ordered = sorted(report.verdicts, key=words.rank)
     failures = sorted(report.failures, key=lambda failure: not failure.blocks_the_change)
@@ -150,7 +161,7 @@ def _icon(report: Report) -> str:
     kinds = [verdict.kind for verdict in report.verdicts if verdict.gates]
     if VerdictKind.REGRESSION in kinds:
         return "🔴"
-    if report.interrupted or report.failures or not kinds:
+    if report.conclusion is Conclusion.ERROR or report.failures or not kinds:
         return "⚠️"
     for kind in (VerdictKind.INCONCLUSIVE, VerdictKind.IMPROVEMENT):
         if kind in kinds:

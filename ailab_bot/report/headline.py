@@ -14,9 +14,12 @@ def headline(
     failures: Sequence[FailureSummary],
     interrupted: bool,
     name: Callable[[str], str] = lambda scenario: clean(scenario, 40),
+    *,
+    incomplete: bool = False,
 ) -> tuple[str, str]:
     """Title and advice. The worst news wins; an interruption is never hidden by good news.
 
+    `incomplete`: something that was to be measured has no verdict, or not all of its blocks.
     `name` makes a scenario's id harmless where the title is shown.
     """
     regressed = _of(verdicts, VerdictKind.REGRESSION, gates=True)
@@ -46,6 +49,11 @@ def headline(
         )
     if not verdicts:
         return "Nothing was measured", "The notes and the list of scenarios below say why."
+    if incomplete:
+        return (
+            "Incomplete: not everything was measured",
+            "The notes and the list of scenarios below say why; then measure again.",
+        )
     if side:
         return (
             f"Time to first batch is fine, but {_metric(side[0], name)} grew: "

@@ -193,4 +193,6 @@ def _finish_lines(
         f"{verdict.blocks_used} blocks"
         for verdict in verdicts
     ]
-    return lines + [f"{name}: {failed_trials(failure)}" for failure in failures]
+    return lines + [
+        f"{name}: {failed_trials(failure)}: {clean(failure.reason, 200)}" for failure in failures
+    ]

@@ -56,7 +56,12 @@ def print_report(report: Report, console: Console) -> None:
     """Headline, table, failures, explanations, and what it cost."""
     console.print()
     style = "bold red" if report.conclusion is Conclusion.FAILURE else "bold"
-    title, advice = headline(report.verdicts, report.failures, report.interrupted)
+    title, advice = headline(
+        report.verdicts,
+        report.failures,
+        report.interrupted,
+        incomplete=report.conclusion is Conclusion.ERROR,
+    )
     console.print(Text(title, style=style))
     console.print(Text(advice))
     console.print()

@@ -12,8 +12,14 @@ from pathlib import Path
 
 import pytest
 from repositories import commit, git, new_repository
+from rich.console import Console
 
+from ailab_bot.errors import RunnerError
+from ailab_bot.flows import ab
+from ailab_bot.flows.measurement import Bench
 from ailab_bot.measure import procfs
+from ailab_bot.model.verdict import Conclusion
+from ailab_bot.report.progress import choose_progress
 
 TRAIN = """
 import sys, time
@@ -126,6 +132,59 @@ def test_a_head_that_crashes_blocks_and_shows_its_last_lines(tmp_path: Path) -> 
     assert_clean(folder)
 
 
+def test_a_program_that_head_deletes_blocks_and_costs_no_other_scenario(tmp_path: Path) -> None:
+    folder = new_repository(tmp_path / "p")
+    run = "#!/bin/sh\necho first batch\nsleep 60\n"
+    marker = "command: [./run.sh]\nfirst_batch: {marker: first batch}\ntimeout_s: 20\n"
+    files = {
+        "train.py": TRAIN,
+        "settings.py": "DELAY = 0.3\n",
+        "run.sh": run,
+        scenario_file("a"): "id: a\n" + marker,
+        scenario_file("b"): SCENARIO.format(id="b"),
+        ".ailab/config.yml": "max_blocks: 10\n",
+    }
+    (folder / "run.sh").touch(mode=0o755)
+    commit(folder, files)
+    (folder / "run.sh").unlink()
+    commit(folder, {})
+    result = ailab(folder, "ab", "HEAD~1", "HEAD", "--json", "-", status=1)
+    document = json.loads(result.stdout)
+    (failure,) = document["failures"]
+    assert (failure["scenario"], failure["arms"], failure["outcome"]) == ("a", "head", "crash")
+    assert failure["reason"].startswith("cannot start `./run.sh`")
+    assert [row["scenario"] for row in document["results"]] == ["b"]
+    assert "Head fails where base works: a" in result.stderr
+    assert_clean(folder)
+
+
+@pytest.mark.parametrize("during", ["measure_scenario", "trace_imports"])
+def test_an_error_in_one_scenario_is_noted_and_the_others_are_reported(
+    during: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "DELAY = 0.2\n" if during == "trace_imports" else "DELAY = 0.1  # the same\n"
+    second = {scenario_file("second"): SCENARIO.format(id="second")}
+    folder = platform(tmp_path / "p", "DELAY = 0.1\n", slow, **second)
+    whole = getattr(ab, during)
+
+    def fails_in_the_first(bench: Bench, *more: object) -> object:
+        if bench.scenario.id == "launch":
+            raise RunnerError("the disk is gone", why="I/O error", advice="Look at it.")
+        return whole(bench, *more)
+
+    monkeypatch.setattr(ab, during, fails_in_the_first)
+    request = ab.AbRequest("base", "head", folder)
+    report, _ = ab.compare_commits(request, choose_progress(Console(), quiet=True))
+    assert report.notes == ("launch: the disk is gone: I/O error. Look at it.",)
+    if during == "measure_scenario":
+        assert [verdict.scenario for verdict in report.verdicts] == ["second"]
+        assert report.conclusion is Conclusion.ERROR
+    else:
+        assert {explanation.scenario for explanation in report.explanations} == {"launch", "second"}
+        assert report.conclusion is Conclusion.FAILURE
+    assert_clean(folder)
+
+
 def test_a_scenario_that_never_reaches_a_first_batch_is_the_users_to_mend(tmp_path: Path) -> None:
     folder = platform(tmp_path / "p", "raise SystemExit\n", "raise SystemExit  # too\n")
     result = ailab(folder, "ab", "base", "head", "--json", "-", status=2)
@@ -152,6 +211,42 @@ def test_without_capacity_for_one_block_the_measurement_is_incomplete(tmp_path: 
     assert document["conclusion"] == "error"
     assert any("capacity" in note for note in document["notes"])
     assert "Nothing was measured" in result.stderr
+
+
+def unheard(folder: Path, *words: str, also_stderr: bool = False) -> int:
+    """The exit status where nobody reads what the command prints."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "ailab_bot", *words],
+        cwd=folder,
+        stdout=writer,
+        stderr=writer if also_stderr else subprocess.DEVNULL,
+        timeout=300,
+        check=False,
+    )
+    os.close(writer)
+    return result.returncode
+
+
+def test_a_reader_that_goes_away_changes_neither_the_files_nor_the_exit_status(
+    tmp_path: Path,
+) -> None:
+    folder = platform(tmp_path / "p", "DELAY = 0.1\n", "DELAY = 0.1  # the same\n")
+    words = ["ab", "base", "head", "--capacity-s", "1.5"]
+    for also_stderr in (False, True):
+        files = ["--json", f"{tmp_path}/r.json", "--comment", f"{tmp_path}/c.md"]
+        assert unheard(folder, *words, *files, also_stderr=also_stderr) == 0
+        for name in ("r.json", "c.md"):
+            assert (tmp_path / name).read_text()
+            (tmp_path / name).unlink()
+    (trials, *_) = (Path(os.environ["AILAB_CACHE_DIR"]) / "runs").glob("*/trials.jsonl")
+    for more in ([], ["--json", "-"], ["--json", f"{tmp_path}/r.json"]):
+        assert unheard(folder, "judge", str(trials), *more) == 0
+    assert (tmp_path / "r.json").read_text()
+    assert unheard(folder, "judge", "no.jsonl", also_stderr=True) == 2
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "ailab_bot", "judge"]
+    assert subprocess.run([*closed, str(trials), "--json", "-"], check=False).returncode == 0
 
 
 def test_an_interrupted_run_reports_what_it_has_and_leaves_nothing(tmp_path: Path) -> None:

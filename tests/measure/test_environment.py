@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,51 @@ def test_a_script_that_setup_names_counts_as_what_the_environment_is_made_from(
     assert prepared(place, Arm.HEAD, what).reused
 
 
+def test_a_file_that_setup_names_by_its_placeholder_counts_too(
+    place: Workplace, tmp_path: Path
+) -> None:
+    script = "{checkout}/install.py"
+    for text in ("pass\n", "import sys\n"):
+        commit(place.checkout(Arm.HEAD), {"install.py": text})
+        assert not prepared(place, Arm.HEAD, scenario(["python", script])).reused
+    assert prepared(place, Arm.HEAD, scenario(["python", script])).reused
+    (tmp_path / "pins").mkdir()
+    (tmp_path / "pins" / "self").symlink_to(tmp_path / "pins")
+    words = ["python", "-c", "pass", "--constraint={scenario_dir}/x.txt", "{scenario_dir}/pins"]
+    what = replace(scenario(words), directory=tmp_path)
+    for name in ("x.txt", "included.txt", "pins/own.txt"):
+        (tmp_path / name).write_text("-r included.txt\n-c x.txt\n")
+    prepared(place, Arm.HEAD, what)
+    for name in ("included.txt", "pins/own.txt"):
+        (tmp_path / name).write_text("a==1\n")
+        assert not prepared(place, Arm.HEAD, what).reused, name
+    assert prepared(place, Arm.HEAD, what).reused
+
+
+def test_what_requirements_files_include_counts_however_deep(place: Workplace) -> None:
+    what = scenario(["bash", "-c", "true -r reqs/dev.pip"])
+    files = {
+        "reqs/dev.pip": "--requirement ../more/base\nnumpy\n",
+        "more/base": "  -c 'pins'  # for now\n-r ../reqs/dev.pip\n-r https://example.invalid/x\n",
+        "more/pins": "a==1\n",
+    }
+    commit(place.checkout(Arm.HEAD), files)
+    first = prepared(place, Arm.HEAD, what)
+    assert prepared(place, Arm.HEAD, what).folder == first.folder
+    commit(place.checkout(Arm.HEAD), {"more/pins": "a==2\n"})
+    assert not prepared(place, Arm.HEAD, what).reused
+
+
+def test_other_variables_make_another_environment(place: Workplace) -> None:
+    what = scenario(["python", "-c", "pass"])
+    prepared(place, Arm.BASE, what)
+    assert not prepared(place, Arm.BASE, replace(what, env={"EXTRA": "gpu"})).reused
+    bound = replace(what, env={"WHEELS": "{checkout}/wheels"})
+    assert not prepared(place, Arm.BASE, bound).reused
+    assert not prepared(place, Arm.HEAD, bound).reused
+    assert prepared(place, Arm.BASE, bound).reused
+
+
 def test_environments_of_single_runs_are_removed_when_they_are_over(place: Workplace) -> None:
     what = scenario(["python", "-c", "open('kernel.so', 'w').close()"])
     first, second = (prepared(place, Arm.BASE, what) for _ in range(2))
@@ -202,6 +248,8 @@ def test_a_trial_gets_no_token_and_no_path_into_the_users_work_tree(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN", "AILAB_PROBE", "PYTHONPATH"):
+        monkeypatch.setenv(name, "secret")
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("USERS_OWN", "kept")
     variables = variables_of(scenario(), Path("/work"), Environment("/bin/python", "3"), 1)

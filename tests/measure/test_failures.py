@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from test_first_batch import HEADER, run
 
-from ailab_bot.errors import UserError
 from ailab_bot.measure import counters, procfs
 from ailab_bot.measure.execute import OUTPUT_KEPT_BYTES, Execution
 from ailab_bot.model.scenario import FirstBatch, FirstBatchMode
@@ -99,9 +98,17 @@ def test_a_marker_that_never_comes_is_named(tmp_path: Path) -> None:
     assert "'step 1'" in failure.reason
 
 
-def test_a_missing_program_is_the_users_to_fix(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot start `no-such-program`"):
-        run(tmp_path, "", "no-such-program")
+def test_a_program_that_cannot_be_started_is_a_failure_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "not-executable").touch(mode=0o600)
+    for program, why in (
+        ("no-such-program", "no such program"),
+        ("./gone.sh", "no such program"),
+        ("./not-executable", "Permission denied"),
+    ):
+        failure = failure_of(run(tmp_path, "", program), Outcome.CRASH)
+        assert failure.reason.startswith(f"cannot start `{program}`: ")
+        assert why in failure.reason
+        assert "Check `command`" in failure.advice
 
 
 def test_a_flood_of_output_is_kept_at_both_ends_only(tmp_path: Path) -> None:

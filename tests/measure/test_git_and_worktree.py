@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,26 @@ def test_a_repository_without_commit_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         open_repository(new_repository(tmp_path / "new")).resolve("main")
     assert "no commit yet" in caught.value.advice
+
+
+def test_a_hooks_variables_neither_change_the_users_index_nor_name_another_repository(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = new_repository(tmp_path / "other")
+    commit(other, {"b.txt": "other"}, "Other")
+    (repository / "a.txt").write_text("staged")
+    git(repository, "add", "a.txt")
+    index = repository / ".git" / "index"
+    before, arms = index.read_bytes(), shas(repository)
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_INDEX_FILE", str(index))
+        patch.setenv("GIT_DIR", str(other / ".git"))
+        patch.setenv("GIT_WORK_TREE", str(other))
+        opened = open_repository(repository)
+        assert opened.root == repository
+        with open_workplace(opened, arms) as place:
+            assert (place.checkout(Arm.BASE) / "a.txt").read_text() == "one"
+    assert index.read_bytes() == before
 
 
 def test_a_shallow_clone_without_the_base_says_how_to_get_it(
@@ -123,6 +144,35 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(repository: Path) -> None
         assert place.folder == folder
         assert (place.checkout(Arm.BASE) / "a.txt").read_text() == "one"
     assert left_behind(repository) == []
+
+
+def test_a_cache_that_is_emptied_meanwhile_costs_no_result(repository: Path) -> None:
+    with open_workplace(open_repository(repository), shas(repository)) as place:
+        shutil.rmtree(place.folder)
+    assert left_behind(repository) == []
+
+
+def test_what_git_knows_of_a_vanished_workplace_is_dropped(repository: Path) -> None:
+    opened = open_repository(repository)
+    with open_workplace(opened, shas(repository)) as place:
+        path = place.checkout(Arm.BASE)
+    git(repository, "worktree", "add", "--quiet", "--detach", "--lock", str(path))
+    shutil.rmtree(path.parent)
+    with open_workplace(opened, shas(repository)):
+        pass
+    assert left_behind(repository) == []
+
+
+def test_a_worktree_of_the_users_that_is_away_for_now_is_kept(
+    repository: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    git(repository, "worktree", "add", "--quiet", "--detach", str(disk / "theirs"))
+    disk.rename(tmp_path / "not-mounted")
+    with open_workplace(open_repository(repository), shas(repository)):
+        pass
+    (tmp_path / "not-mounted").rename(disk)
+    assert git(disk / "theirs", "status", "--porcelain") == ""
 
 
 def test_the_users_hooks_do_not_run(repository: Path) -> None:

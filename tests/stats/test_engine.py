@@ -147,18 +147,6 @@ def test_a_stage_on_fresh_blocks_forgets_what_was_won_before() -> None:
     assert fresh[0] == pytest.approx(np.log([1, 1, 1, 1, 1.5, 2.25]))
 
 
-def test_a_value_far_above_the_floor_says_less_than_one_near_it() -> None:
-    """Other work slows trials down, by whatever it likes: an outlier is nobody's fault."""
-    quiet = np.random.default_rng(2).normal(0, 0.01, (1, 12, 2))
-    gains = []
-    for slower in (0.08, 0.8):
-        logs = quiet.copy()
-        logs[0, -1] = [0.0, slower]
-        pairs = Pairs(logs[..., 0], logs[..., 1], np.full(1, 0.05), np.full(1, 0.03))
-        gains.append(shift_gains(pairs, np.zeros(1), np.ones(1))[0, :, -1].max())
-    assert gains[0] > gains[1] > 0
-
-
 def test_slow_trials_of_one_arm_are_evidence_and_of_both_are_not() -> None:
     base = np.zeros((1, 30))
     head = np.where(np.arange(30) % 3 == 0, 0.5, 0.0)[None, :]
@@ -219,11 +207,10 @@ def test_the_interval_mirrors_when_arms_are_swapped() -> None:
 
 
 def test_the_interval_starts_unbounded_and_narrows() -> None:
-    seconds = replay(PAIRS, 40, 0.035, np.random.default_rng(1))
-    rule = Rule(**{**vars(RULE), "error": 1e-12})  # between margin and threshold: never decided
+    seconds = replay(PAIRS**3, 40, 0.0, np.random.default_rng(1))  # too noisy to decide
     widths = []
     for blocks in (1, 10, 20, 40):
-        (decision,) = decide([Sample(*seconds[:blocks].T)], [rule])
+        (decision,) = decide([Sample(*seconds[:blocks].T)], [RULE])
         assert decision.found is None
         widths.append(decision.high - decision.low)
     assert widths[0] == float("inf")

@@ -175,6 +175,11 @@ INTERRUPTED = report(
     interrupted=True,
     notes=("Interrupted: these results are partial.",),
 )
+INCOMPLETE = report(
+    verdict("tabular-mlp"),
+    conclusion=Conclusion.ERROR,
+    notes=("vision-cnn: a process of the trial could not be killed: still there. Look for it.",),
+)
 NOTHING = report(notes=("No scenario applies to this change, so nothing was measured.",))
 MIXED = report(
     *(
@@ -223,6 +228,7 @@ SAMPLES = {
     "head-fails": HEAD_FAILS,
     "all-failed": ALL_FAILED,
     "interrupted": INTERRUPTED,
+    "incomplete": INCOMPLETE,
     "nothing": NOTHING,
     "mixed": MIXED,
     "many": MANY,

@@ -49,6 +49,7 @@ def test_every_comment_is_found_again_and_folds_what_it_opens(name: str) -> None
         ("head-fails", "🔴 Head fails where base works: `vision-cnn`"),
         ("all-failed", "⚠️ Could not be measured: `ddp-gloo`, `vision-cnn`"),
         ("interrupted", "⚠️ Interrupted: partial results"),
+        ("incomplete", "⚠️ Incomplete: not everything was measured"),
         ("nothing", "⚠️ Nothing was measured"),
         ("mixed", "🔴 Slower to first batch: `scenario-04` +31.0\u00a0% and 1 more"),
     ],
