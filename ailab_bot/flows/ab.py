@@ -119,6 +119,7 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
         conclusion=conclude(verdicts, failures, expected, run.interrupted or run.cut_short),
         runner_seconds=run.spent_s,
         reproduce=_reproduce(request, base, head, seed),
+        policy=policy,
         notes=tuple(run.notes),
         interrupted=run.interrupted,
     )

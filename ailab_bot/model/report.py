@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ailab_bot.model.policy import Policy
 from ailab_bot.model.verdict import Conclusion, Explanation, FailureSummary, Verdict
 
 
@@ -72,5 +73,6 @@ class Report:
     conclusion: Conclusion
     runner_seconds: float
     reproduce: str
+    policy: Policy = field(default_factory=Policy)
     notes: tuple[str, ...] = ()
     interrupted: bool = False

@@ -13,6 +13,7 @@ from typing import NoReturn, TypeVar
 
 from ailab_bot.errors import UserError
 from ailab_bot.model.diagnosis import Diagnosis
+from ailab_bot.model.policy import ERROR_IN_CHANGE
 from ailab_bot.model.report import Report
 from ailab_bot.model.trial import Arm, Failure, Outcome, Trial
 from ailab_bot.model.verdict import Conclusion, FailureSummary, Interval, Verdict
@@ -268,6 +269,13 @@ def report_to_json(report: Report) -> Json:
         ],
         "machine": vars(report.machine),
         "commits": {"base": vars(report.base), "head": vars(report.head)},
+        "policy": {
+            "origin": report.policy.origin,
+            "shadow": report.policy.shadow,
+            "error": report.policy.error,
+            "error_in_change": ERROR_IN_CHANGE,
+            "max_blocks": report.policy.max_blocks,
+        },
         "runner_seconds": round(report.runner_seconds, 3),
         "reproduce": report.reproduce,
         "notes": list(report.notes),

@@ -19,6 +19,7 @@ from ailab_bot.model.verdict import (
     Conclusion,
     Explanation,
     FailureSummary,
+    Pattern,
     PhaseShift,
     Verdict,
     VerdictKind,
@@ -110,12 +111,12 @@ def _environment() -> jinja2.Environment:
         size=words.size,
         label=lambda metric: words.label(metric) if metric in METRICS else code_span(metric),
         icon=_row_icon,
-        threshold=lambda verdict: f"{verdict.threshold * 100:.3g}\u00a0%",
-        word=lambda verdict: _WORDS[verdict.kind],
+        word=_word,
         failed=words.failed_trials,
         times=_medians,
-        noise=lambda verdict: words.percent(verdict.noise).lstrip("+"),
-        p=lambda value: "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}",
+        figures=words.method_text,
+        odds=lambda error: f"{1 / error:,.0f} to 1",
+        share=lambda fraction: f"{fraction * 100:.3g}\u00a0%",
     )
     return environment
 
@@ -138,6 +139,9 @@ def _context(report: Report, limit: int) -> dict[str, object]:
         "report": report,
         "rows": _split(ordered, limit),
         "method": ordered[:limit],
+        "control": words.control_text(report.policy, len(ordered)),
+        "margins": _range([verdict.margin for verdict in ordered]),
+        "thresholds": _range([verdict.threshold for verdict in ordered]),
         "method_left_out": max(0, len(ordered) - limit),
         "blocking": [f for f in failures if f.blocks_the_change][: min(limit, 10)],
         "other_failures": [f for f in failures if not f.blocks_the_change][: min(limit, 20)],
@@ -148,6 +152,13 @@ def _context(report: Report, limit: int) -> dict[str, object]:
         "choices_left_out": max(0, len(report.plan.taken) - limit),
         "notes": report.notes[:10],
     }
+
+
+def _word(verdict: Verdict) -> str:
+    word = _WORDS[verdict.kind]
+    if verdict.confirmed:
+        word += f", confirmed by {verdict.confirmation_blocks} fresh blocks"
+    return word + ("; slow in some trials only" if verdict.pattern is Pattern.SLOW_IN_SOME else "")
 
 
 def _row_icon(verdict: Verdict) -> str:
@@ -206,6 +217,13 @@ def _grouped(choices: tuple[Choice, ...]) -> list[tuple[str, list[str]]]:
 def _medians(verdict: Verdict) -> str:
     base = words.amount(verdict.metric, verdict.base_median)
     return f"{base} → {words.amount(verdict.metric, verdict.head_median)}"
+
+
+def _range(fractions: list[float]) -> str:
+    """`5 %`, or `3 to 8 %` where scenarios differ."""
+    ends = sorted({f"{fraction * 100:.3g}" for fraction in fractions}, key=float)
+    shown = ends[0] if len(ends) == 1 else f"{ends[0]} to {ends[-1]}" if ends else "–"
+    return f"{shown}\u00a0%"
 
 
 def _tidy(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ailab_bot.model.scenario import METRICS
-from ailab_bot.model.verdict import FailureSummary, Verdict, VerdictKind
+from ailab_bot.model.verdict import FailureSummary, Pattern, Verdict, VerdictKind
 from ailab_bot.report.words import clean, label, percent
 
 
@@ -34,8 +34,10 @@ def headline(
             "Look at why below; then mend it, or say in the pull request why it is worth the wait.",
         )
     if blocking:
+        never = all(failure.failed == failure.trials for failure in blocking)
+        how = "Head fails where base works" if never else "Head fails far more often than base"
         return (
-            f"Head fails where base works: {_names([f.scenario for f in blocking], name)}",
+            f"{how}: {_names([f.scenario for f in blocking], name)}",
             "The last lines of output are below; mend head, then measure again.",
         )
     if interrupted:
@@ -59,6 +61,12 @@ def headline(
             f"Time to first batch is fine, but {_metric(side[0], name)} grew: "
             + _effect(side[0], name),
             "It does not block; look at it if it was not intended.",
+        )
+    in_some = [v for v in unknown if v.pattern is Pattern.SLOW_IN_SOME]
+    if in_some:
+        return (
+            f"Slow in some trials: {_names([v.scenario for v in in_some], name)}",
+            "Not enough blocks to be sure that it is head's doing; more would tell.",
         )
     if unknown:
         return (

@@ -28,6 +28,7 @@ from ailab_bot.report.words import (
     failed_trials,
     interval_text,
     largest_shifts,
+    method_text,
     percent,
     rank,
     seconds,
@@ -37,6 +38,8 @@ from ailab_bot.report.words import (
 _TAGS = re.compile(r"<!--.*?-->|</?(details|sub)>|</?summary>")
 #: Rows of the table; scenarios without change beyond it are summed up in one line.
 MOST_ROWS = 40
+#: Verdicts whose reason is printed below the table, worst first.
+MOST_REASONS = 10
 _STYLES = {
     VerdictKind.REGRESSION: "bold red",
     VerdictKind.IMPROVEMENT: "bold green",
@@ -98,6 +101,9 @@ def print_verdicts(
         kinds = {kind: sum(v.kind is kind for v in rest) for kind in VerdictKind}
         counted = ", ".join(f"{count} {_SHORT[kind]}" for kind, count in kinds.items() if count)
         console.print(Text(f"… and {len(rest)} more: {counted}"))
+    for verdict in ordered[:MOST_REASONS]:
+        if verdict.kind is not VerdictKind.NO_CHANGE:
+            _print_reason(verdict, console)
     for failure in list(failures)[:MOST_ROWS]:
         console.print(Text(f"{clean(failure.scenario)}: {failed_trials(failure)}", style="bold"))
         console.print(Text(f"  {clean(failure.reason, 400)}"))
@@ -105,6 +111,11 @@ def print_verdicts(
             console.print(Text(f"  │ {clean(line, 200)}", style="dim"))
         if failure.advice:
             console.print(Text(f"  {clean(failure.advice, 400)}"))
+
+
+def _print_reason(verdict: Verdict, console: Console) -> None:
+    console.print(Text(f"{clean(verdict.scenario)} {_word(verdict)}: {verdict.reason}"))
+    console.print(Text(f"  {method_text(verdict)}", style="dim"))
 
 
 def print_comment(markdown: str, console: Console) -> None:

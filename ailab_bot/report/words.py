@@ -6,6 +6,7 @@ import math
 import re
 
 from ailab_bot.model.noise import Cause, Disturbance, Noise, Unrest
+from ailab_bot.model.policy import ERROR_IN_CHANGE, Policy
 from ailab_bot.model.scenario import METRICS
 from ailab_bot.model.verdict import (
     Explanation,
@@ -115,7 +116,10 @@ def failed_trials(failure: FailureSummary) -> str:
     what = OUTCOMES.get(failure.outcome.value, failure.outcome.value)
     noun = "trial" if failure.trials == 1 else "trials"
     where = ARMS.get(failure.arms, "arm not known")
-    return f"{what} in {failure.failed} of {failure.trials} {noun} ({where})"
+    text = f"{what} in {failure.failed} of {failure.trials} {noun} ({where})"
+    if failure.head_fails_more and failure.other_ok + failure.trials > failure.failed:
+        text += f", head more often than chance has it ({evidence_text(failure.evidence)})"
+    return text
 
 
 def largest_shifts(explanation: Explanation) -> list[PhaseShift]:
@@ -158,6 +162,36 @@ def unrest_notes(scenario: str, unrest: Unrest, limits: Noise) -> tuple[str, ...
 def share(fraction: float) -> str:
     """`43 %`, of something."""
     return f"{fraction * 100:.0f}{_NBSP}%"
+
+
+def p_text(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def evidence_text(evidence: float) -> str:
+    """`2,400 to 1`: how often the blocks outweigh "no effect"."""
+    if evidence < 1.5:
+        return "none"
+    return "more than 1,000,000 to 1" if evidence > 1e6 else f"{evidence:,.0f} to 1"
+
+
+def method_text(verdict: Verdict) -> str:
+    """The figures behind a verdict, after its reason."""
+    noise = percent(verdict.noise).lstrip("+")
+    return (
+        f"evidence {evidence_text(verdict.evidence)}, noise {noise}, "
+        f"t-test p {p_text(verdict.p_value)}"
+    )
+
+
+def control_text(policy: Policy, verdicts: int) -> str:
+    """How false alarms are kept rare over all verdicts of one change."""
+    asked = max(1 / policy.error, verdicts / ERROR_IN_CHANGE)
+    share = f"{ERROR_IN_CHANGE * 100:.3g}{_NBSP}%"
+    text = f"e-BH over {verdicts} {'verdict' if verdicts == 1 else 'verdicts'} at {share}"
+    if asked > 1 / policy.error:
+        return f"{text}: a lone effect needs {asked:,.0f} to 1"
+    return f"{text} asks for no more than that"
 
 
 def rank(verdict: Verdict) -> tuple[int, float]:

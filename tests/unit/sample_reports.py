@@ -12,6 +12,7 @@ from ailab_bot.model.verdict import (
     FailureSummary,
     ImportChange,
     Interval,
+    Pattern,
     PhaseShift,
     Stopped,
     Verdict,
@@ -53,11 +54,14 @@ def verdict(
     base = 1.134 if metric == "ttfb_s" else 241e6
     way = "slower" if kind is VerdictKind.REGRESSION else "faster"
     reasons = {
-        VerdictKind.NO_CHANGE: "after 21 blocks the interval lies inside the threshold ±5 %",
-        VerdictKind.INCONCLUSIVE: "40 blocks show neither a significant effect above the threshold "
-        "±5 % nor that there is none",
+        VerdictKind.NO_CHANGE: "after 12 blocks the interval lies inside the threshold ±5 %",
+        VerdictKind.INCONCLUSIVE: "40 blocks show neither a significant effect nor that there is "
+        "none of 5 % or more",
     }
-    found = f"8 blocks found head {way} by more than the threshold ±5 %, and 8 fresh blocks "
+    found = (
+        f"8 blocks found head {way}, 8 fresh blocks confirmed it, and together they rule out that "
+        "it is within the margin of 2 %"
+    )
     made = Verdict(
         scenario,
         metric,
@@ -65,18 +69,20 @@ def verdict(
         confirmed=moved,
         effect=effect,
         interval=Interval(effect - 0.031, effect + 0.032),
-        level=0.9,
+        level=0.86,
         threshold=0.05,
-        blocks_used=16 if moved else 21,
+        blocks_used=16 if moved else 12,
         blocks_available=40,
         stopped=Stopped.DECIDED,
-        reason=reasons.get(kind, found + "confirmed it"),
+        reason=reasons.get(kind, found),
         confirmation_blocks=8 if moved else 0,
         base_median=base,
         head_median=base * (1 + effect),
         noise=0.041,
         p_value=0.00004 if moved else 0.41,
         gates=metric == "ttfb_s",
+        margin=0.02,
+        evidence=2400.0 if moved else 1.0,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -169,6 +175,33 @@ ALL_FAILED = report(
     conclusion=Conclusion.ERROR,
     failures=(TIMEOUT, replace(CRASH, arms="both", failed=4, trials=4)),
 )
+SLOW_IN_SOME = report(
+    verdict(
+        "recsys",
+        VerdictKind.REGRESSION,
+        0.164,
+        interval=None,
+        pattern=Pattern.SLOW_IN_SOME,
+        reason="slow in some trials only: head was far slower than base in 13 of 34 blocks and far "
+        "faster in 0; 28 fresh blocks confirmed it",
+    ),
+    verdict(
+        "vision-cnn",
+        VerdictKind.INCONCLUSIVE,
+        0.004,
+        pattern=Pattern.SLOW_IN_SOME,
+        reason="head was far slower than base in 6 of 40 blocks and far faster in 0: too often to "
+        "call it no change, too seldom to call it an effect",
+        blocks_used=40,
+    ),
+    conclusion=Conclusion.FAILURE,
+)
+FLAKY_HEAD = report(
+    verdict("tabular-mlp"),
+    verdict("vision-cnn"),
+    conclusion=Conclusion.FAILURE,
+    failures=(replace(CRASH, failed=13, trials=34, other_ok=34, evidence=2100.0),),
+)
 INTERRUPTED = report(
     verdict("tabular-mlp"),
     conclusion=Conclusion.ERROR,
@@ -227,6 +260,8 @@ SAMPLES = {
     "inconclusive": INCONCLUSIVE,
     "head-fails": HEAD_FAILS,
     "all-failed": ALL_FAILED,
+    "slow-in-some": SLOW_IN_SOME,
+    "flaky-head": FLAKY_HEAD,
     "interrupted": INTERRUPTED,
     "incomplete": INCOMPLETE,
     "nothing": NOTHING,

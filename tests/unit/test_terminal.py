@@ -99,7 +99,7 @@ def test_lines_come_at_a_readable_rate_and_the_last_block_is_not_lost() -> None:
     assert [line for line in lines if "block " in line] == [lines[1], lines[2]]
     assert "block 10/40" in lines[1]
     assert "block 12/40" in lines[2]
-    assert "a: NO_CHANGE ttfb_s +0.4\u00a0%, 21 blocks" in lines[3]
+    assert "a: NO_CHANGE ttfb_s +0.4\u00a0%, 12 blocks" in lines[3]
 
 
 def test_the_live_display_works_and_cleans_up() -> None:
