@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ailab_bot.model.policy import ERROR_IN_CHANGE, Policy
@@ -207,7 +207,7 @@ def _failure_evidence(trials: Iterable[Trial]) -> float:
 def conclude(
     verdicts: Iterable[Verdict],
     failures: Iterable[FailureSummary],
-    expected: Sequence[str],
+    expected: Mapping[str, Collection[str]],
     interrupted: bool,
 ) -> Conclusion:
     """What the required status says about a change.
@@ -221,8 +221,12 @@ def conclude(
     blocked = any(v.gates and v.confirmed and v.kind is VerdictKind.REGRESSION for v in seen)
     if blocked or any(failure.blocks_the_change for failure in failures):
         return Conclusion.FAILURE
-    judged = {verdict.scenario for verdict in seen}
-    if interrupted or any(scenario not in judged for scenario in expected):
+    judged = {(verdict.scenario, verdict.metric) for verdict in seen}
+    missing = any(
+        all((scenario, metric) not in judged for metric in metrics)
+        for scenario, metrics in expected.items()
+    )
+    if interrupted or missing:
         return Conclusion.ERROR
     return Conclusion.SUCCESS
 

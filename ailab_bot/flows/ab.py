@@ -107,7 +107,10 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
     metrics = {scenario.id: scenario.metrics for scenario in taken}
     verdicts = judge(run.log.trials, policy, metrics, _family(taken))
     failures = summarise_failures(run.log.trials)
-    expected = [scenario.id for scenario in taken]
+    expected = {
+        scenario.id: [m for m in scenario.metrics if m in policy.gate] or scenario.metrics
+        for scenario in taken
+    }
     report = Report(
         base=base,
         head=head,

@@ -35,5 +35,5 @@ def judge_file(path: Path, policy: Policy) -> Judged:
         )
     verdicts = judge(trials, policy)
     failures = summarise_failures(trials)
-    scenarios = list(dict.fromkeys(trial.scenario for trial in trials))
-    return verdicts, failures, conclude(verdicts, failures, scenarios, interrupted=False)
+    expected = {trial.scenario: policy.gate for trial in trials}
+    return verdicts, failures, conclude(verdicts, failures, expected, interrupted=False)

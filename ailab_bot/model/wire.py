@@ -195,7 +195,7 @@ def _numbers(value: object, name: str) -> dict[str, float]:
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 200:
         _refuse(f"{name} must be a text of 1 to 200 characters")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         _refuse(f"{name} holds half a character (a lone surrogate)")
     return value
 

@@ -251,7 +251,7 @@ def test_a_scenario_without_complete_block_has_no_verdict() -> None:
     (summary,) = summarise_failures(trials)
     assert (summary.arms, summary.failed, summary.trials) == ("head", 2, 2)
     assert summary.blocks_the_change
-    assert conclude([], [summary], ["a"], interrupted=False) is Conclusion.FAILURE
+    assert conclude([], [summary], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.FAILURE
 
 
 def test_failures_of_both_arms_are_the_scenarios_own() -> None:
@@ -259,7 +259,7 @@ def test_failures_of_both_arms_are_the_scenarios_own() -> None:
     (summary,) = summarise_failures(trials)
     assert summary.arms == "both"
     assert not summary.blocks_the_change
-    assert conclude([], [summary], ["a"], interrupted=False) is Conclusion.ERROR
+    assert conclude([], [summary], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.ERROR
 
 
 def test_a_head_that_fails_only_sometimes_is_shown_and_does_not_block() -> None:
@@ -295,7 +295,7 @@ def test_one_failure_of_head_is_shown_and_does_not_block() -> None:
     (summary,) = summarise_failures(trials)
     assert not summary.blocks_the_change
     verdicts = judge(trials, POLICY)
-    assert conclude(verdicts, [summary], ["a"], interrupted=False) is Conclusion.SUCCESS
+    assert conclude(verdicts, [summary], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.SUCCESS
 
 
 def test_the_conclusion_follows_from_gating_verdicts_and_missing_data() -> None:
@@ -303,11 +303,15 @@ def test_the_conclusion_follows_from_gating_verdicts_and_missing_data() -> None:
     memory = judge(blocks(noisy(0.2), metric="peak_rss_bytes"), POLICY)
     clean = judge(blocks(noisy(0.0)), POLICY)
     unknown = judge(blocks([1.0]), POLICY)
-    assert conclude(regression, [], ["a"], interrupted=False) is Conclusion.FAILURE
-    assert conclude(regression, [], ["a"], interrupted=True) is Conclusion.FAILURE
-    assert conclude(memory, [], ["a"], interrupted=False) is Conclusion.SUCCESS
-    assert conclude(clean, [], ["a"], interrupted=False) is Conclusion.SUCCESS
-    assert conclude(unknown, [], ["a"], interrupted=False) is Conclusion.SUCCESS
-    assert conclude(clean, [], ["a"], interrupted=True) is Conclusion.ERROR
-    assert conclude(clean, [], ["a", "b"], interrupted=False) is Conclusion.ERROR
-    assert conclude([], [], [], interrupted=False) is Conclusion.SUCCESS
+    assert conclude(regression, [], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.FAILURE
+    assert conclude(regression, [], {"a": ["ttfb_s"]}, interrupted=True) is Conclusion.FAILURE
+    assert conclude(memory, [], {"a": ["peak_rss_bytes"]}, interrupted=False) is Conclusion.SUCCESS
+    assert conclude(memory, [], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.ERROR
+    assert conclude(clean, [], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.SUCCESS
+    assert conclude(unknown, [], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.SUCCESS
+    assert conclude(clean, [], {"a": ["ttfb_s"]}, interrupted=True) is Conclusion.ERROR
+    assert (
+        conclude(clean, [], {"a": ["ttfb_s"], "b": ["ttfb_s"]}, interrupted=False)
+        is Conclusion.ERROR
+    )
+    assert conclude([], [], {}, interrupted=False) is Conclusion.SUCCESS
