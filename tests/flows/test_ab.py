@@ -35,6 +35,9 @@ first_batch: api
 timeout_s: 20
 """
 
+#: Other work on the machine that tests must not depend on.
+ANY_LOAD = {".ailab/config.yml": "noise: {max_load: 1, max_steal: 1}\n"}
+
 
 def scenario_file(name: str) -> str:
     return f".ailab/scenarios/{name}/scenario.yml"
@@ -44,7 +47,7 @@ def platform(folder: Path, base: str, head: str, **files: str) -> Path:
     """A repository whose tags base and head differ in settings.py (and in nothing else)."""
     new_repository(folder)
     common = {"train.py": TRAIN, scenario_file("launch"): SCENARIO.format(id="launch")}
-    commit(folder, {**common, "settings.py": base, **files}, "The platform")
+    commit(folder, {**ANY_LOAD, **common, "settings.py": base, **files}, "The platform")
     git(folder, "tag", "base")
     commit(folder, {"settings.py": head}, "A harmless change")
     git(folder, "tag", "head")
