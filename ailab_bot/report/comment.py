@@ -38,6 +38,10 @@ _MOST_EXPLAINED = 5
 #: How much of each list is rendered, tried in turn until the comment fits.
 _ROW_LIMITS = (1000, 300, 150, 75, 40, 20, 10, 5, 1)
 
+#: What a sentence of ours is made of: nothing that Markdown or GitHub reads as markup or a link.
+_PROSE = re.compile(r"[A-Za-z0-9 ,.;:%±()'-]+")
+_REFERENCE = re.compile(r"GH-\d|www\.|\w:\w")
+
 _ICONS = {
     VerdictKind.REGRESSION: "🔴",
     VerdictKind.IMPROVEMENT: "🟢",
@@ -80,6 +84,12 @@ def code_span(text: str, most: int = words.LONGEST_NAME) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
+def prose(text: str, most: int = words.LONGEST_NAME) -> str:
+    """A sentence as such when it is made of letters and figures alone, else an inert code span."""
+    harmless = _PROSE.fullmatch(text) and not _REFERENCE.search(text)
+    return words.clean(text, most) if harmless else code_span(text, most)
+
+
 def code_block(lines: tuple[str, ...]) -> str:
     """Untrusted lines as an inert fenced block."""
     shown = [words.clean(line, 200) for line in lines]
@@ -101,6 +111,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         code=code_span,
+        prose=prose,
         block=code_block,
         command=lambda text: words.clean(text, 500).replace("`", "'"),
         percent=words.percent,

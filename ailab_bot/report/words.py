@@ -188,10 +188,11 @@ def control_text(policy: Policy, verdicts: int) -> str:
     """How false alarms are kept rare over all verdicts of one change."""
     asked = max(1 / policy.error, verdicts / ERROR_IN_CHANGE)
     share = f"{ERROR_IN_CHANGE * 100:.3g}{_NBSP}%"
-    text = f"e-BH over {verdicts} {'verdict' if verdicts == 1 else 'verdicts'} at {share}"
+    noun = "verdict" if verdicts == 1 else "verdicts"
+    text = f"controlled at {share} by e-BH over {verdicts} {noun}"
     if asked > 1 / policy.error:
-        return f"{text}: a lone effect needs {asked:,.0f} to 1"
-    return f"{text} asks for no more than that"
+        return f"{text}, for which a lone effect needs {asked:,.0f} to 1"
+    return f"{text}, which {asked:,.0f} to 1 for each includes"
 
 
 def rank(verdict: Verdict) -> tuple[int, float]:
