@@ -358,17 +358,19 @@ class _Run:
         )
 
     def end(self) -> None:
-        """Kill whatever is left of the tree, escaped children too, and reap it. Idempotent."""
-        if self.process is None:
-            return
+        """Kill whatever is left of the tree, escaped children too, and reap it. Idempotent.
+
+        An interruption inside Popen leaves a process that nobody has handed to us: /proc shows it.
+        """
         give_up = time.monotonic() + _KILL_PATIENCE_S
         while tree := self.tree():
             for pid in tree:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self.process.poll()
+            if self.process is not None:
+                self.process.poll()
             for pid in tree:
-                if pid != self.process.pid:
+                if self.process is None or pid != self.process.pid:
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(pid, os.WNOHANG)
             if time.monotonic() > give_up:
@@ -378,6 +380,8 @@ class _Run:
                     advice="Look for a hanging device or network file system on this machine.",
                 )
             time.sleep(0.001)
+        if self.process is None:
+            return
         self.process.wait()
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
