@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -106,6 +107,30 @@ def test_compiled_models_are_measured_and_compile_as_ever(name: str, tmp_path: P
     execution = run(tmp_path, MARKED + COMPILED[name], steps=2)
     assert_stamped_inside(tmp_path, execution)
     assert execution.metrics["step_time_s"] > 0
+
+
+@pytest.mark.torch
+def test_torch_fx_traces_the_graph_that_it_always_traces(tmp_path: Path) -> None:
+    trace = """
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.last = Net(), nn.Linear(1, 1)
+    def forward(self, x):
+        return self.last(self.inner(x).relu())
+outer = Outer()
+outer(X)  # the patches have been out of the way and back before
+print(torch.fx.symbolic_trace(outer).graph)
+"""
+    script = HEADER.replace("import torch\n", "import torch, torch.fx\n") + trace
+    (tmp_path / "plain.py").write_text(script, encoding="utf-8")
+    plain = subprocess.run(
+        [sys.executable, "plain.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "call_module[target=inner.layers.0]" in plain.stdout
+    execution = run(tmp_path, script)
+    assert execution.failure is not None
+    assert "\n".join(execution.failure.output_tail).strip() == plain.stdout.strip()
 
 
 @pytest.mark.torch

@@ -49,10 +49,12 @@ def show_own(own, for_good=False):
     """Put torch's own functions (True) or ours (False) in place.
 
     Our `backward` stays until it is `for_good`: a compiled step may hold the first backward pass.
+    What somebody else has put in place, as torch.fx does while it traces, stays there.
     """
     for owner, name, original, replacement in _replaced:
-        if for_good or name != "backward":
-            setattr(owner, name, original if own else replacement)
+        old, new = (replacement, original) if own else (original, replacement)
+        if (for_good or name != "backward") and getattr(owner, name, None) is old:
+            setattr(owner, name, new)
 
 
 class Watch:
@@ -205,7 +207,11 @@ def _patch_module(probe, module):
     def make_call(original):
         def call(self, *args, **kwargs):
             watch = probe.watch
-            number = 0 if probe.done else watch.safely(watch.enter, self, args, kwargs)
+            # Who kept a reference to us, as torch.fx did, and calls us from a patch of its own,
+            # or from inside a model, gets torch's own.
+            if probe.done or cls.__call__ is not call:
+                return original(self, *args, **kwargs)
+            number = watch.safely(watch.enter, self, args, kwargs)
             if probe.done:
                 return original(self, *args, **kwargs)
             return watch.run_inside(number, original, (self,) + args, kwargs)
