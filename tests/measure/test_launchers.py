@@ -60,6 +60,16 @@ def test_the_trainer_is_found_behind(name: str, tmp_path: Path) -> None:
     assert execution.phases["import"] > execution.phases["interpreter"] > 0
 
 
+def test_a_launcher_may_name_the_arguments_of_execve(tmp_path: Path) -> None:
+    (tmp_path / "inner.py").write_text("import sys\nsys.audit('ailab.first_batch')\n")
+    launcher = """
+import os, sys
+os.execve(path=sys.executable, argv=[sys.executable, "inner.py"], env=dict(os.environ))
+"""
+    execution = run(tmp_path, launcher, first_batch=FirstBatch(FirstBatchMode.API))
+    assert execution.outcome is Outcome.OK, execution.failure
+
+
 @pytest.mark.torch
 def test_a_shell_may_launch_the_trainer(tmp_path: Path) -> None:
     script = f"sleep 0.3; {sys.executable} train.py; true"

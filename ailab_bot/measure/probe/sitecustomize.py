@@ -206,10 +206,10 @@ def _watch_marks(probe):
 
 def _watch_exec(probe):
     def make(original):
-        def wrapper(*args):
+        def wrapper(*args, **kwargs):  # execve takes names, too
             probe.flush_model()
             probe.send("X", monotonic_ns())
-            return original(*args)
+            return original(*args, **kwargs)
 
         return wrapper
 
