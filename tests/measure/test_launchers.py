@@ -232,6 +232,26 @@ def test_a_marker_line_is_the_first_batch(tmp_path: Path) -> None:
     assert 0.2 <= execution.metrics["ttfb_s"] < 30
 
 
+UNENDED = {
+    "the next is written": "time.sleep(0.2); write('\\rstep 2'); time.sleep(600)",
+    "the program works on": "time.sleep(600)",
+    "the program ends": "",
+}
+
+
+@pytest.mark.parametrize("name", UNENDED)
+def test_a_marker_finds_a_line_without_an_end_before(name: str, tmp_path: Path) -> None:
+    script = (
+        "import sys, time\n"
+        "def write(text): sys.stderr.write(text); sys.stderr.flush()\n"
+        "write('\\rstep 0'); time.sleep(0.2); write('\\rstep 1 loss 0.5')\n"
+    )
+    marker = FirstBatch(FirstBatchMode.MARKER, r"^step 1 loss \S+$")
+    execution = run(tmp_path, script + UNENDED[name], first_batch=marker, timeout_s=10)
+    assert execution.outcome is Outcome.OK, execution.failure
+    assert execution.metrics["ttfb_s"] >= 0.2
+
+
 def test_the_api_is_one_line_that_does_nothing_outside_a_trial(tmp_path: Path) -> None:
     script = "import sys, time\nsys.audit('ailab.first_batch')\ntime.sleep(60)\n"
     execution = run(tmp_path, script, first_batch=FirstBatch(FirstBatchMode.API))
