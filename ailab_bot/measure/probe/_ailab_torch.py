@@ -11,6 +11,7 @@ the way inside a model (torch.compile never sees them) and are gone after the fi
 """
 
 import sys
+from _thread import get_ident
 from time import monotonic_ns
 
 _MOST_ITEMS = 256  # looked at in a batch or an output, in search of tensors
@@ -64,7 +65,7 @@ class Watch:
         self.probe = probe
 
     def begin(self):
-        self.loading = 0  # inside a DataLoader's __next__
+        self.loading = set()  # threads inside a DataLoader's __next__: others may prefetch
         self.batch_sizes = frozenset()
         self.shuffled = False
         self.delivered = 0  # candidate number of the latest delivery, 0: none
@@ -86,7 +87,7 @@ class Watch:
 
         Returns the candidate's number, 0 where it cannot be one or was the first batch for sure.
         """
-        if self.loading or not sys.modules["torch"].is_grad_enabled():
+        if get_ident() in self.loading or not sys.modules["torch"].is_grad_enabled():
             return 0
         if module is not None:
             if not any(parameter.requires_grad for parameter in module.parameters()):
@@ -230,11 +231,14 @@ def _patch_dataloader(probe, module):
             if probe.done:
                 return original(self)
             probe.flush_model()
-            watch.loading += 1
+            thread = get_ident()
+            outermost = thread not in watch.loading  # a data set may hold a loader of its own
+            watch.loading.add(thread)
             try:
                 batch = original(self)
             finally:
-                watch.loading -= 1
+                if outermost:
+                    watch.loading.discard(thread)
             watch.safely(watch.deliver, batch, getattr(self, "_index_sampler", None))
             return batch
 
