@@ -260,6 +260,28 @@ def test_the_api_is_one_line_that_does_nothing_outside_a_trial(tmp_path: Path) -
     sys.audit("ailab.first_batch")  # here, outside any trial: no effect, no error
 
 
+@pytest.mark.parametrize("refusals", [3, 10**9])
+def test_a_full_pipe_neither_loses_the_first_batch_nor_holds_the_program(
+    refusals: int, tmp_path: Path
+) -> None:
+    script = f"""
+import sys
+probe = sys.audit.__globals__
+write, refused = probe["_write"], 0
+def full_at_first(pipe, data):
+    global refused
+    refused += 1
+    if refused <= {refusals}:
+        raise BlockingIOError
+    return write(pipe, data)
+probe["_write"] = full_at_first
+sys.audit("ailab.first_batch")
+"""
+    execution = run(tmp_path, script, first_batch=FirstBatch(FirstBatchMode.API))
+    expected = Outcome.OK if refusals == 3 else Outcome.NO_FIRST_BATCH
+    assert execution.outcome is expected, execution.failure
+
+
 def test_the_users_own_sitecustomize_still_runs(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "sitecustomize.py").write_text("import sys\nsys.mine = 1\n")
