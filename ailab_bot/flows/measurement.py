@@ -107,6 +107,8 @@ def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> float:
     """Measure until decided, given up, or out of capacity. Returns the runner-seconds spent."""
     started = time.monotonic()
     block = _warm_up(bench, log, progress)
+    if _failed_alike(log.of(bench.scenario.id)):
+        return time.monotonic() - started
     tried = 0
     while not _is_hopeless(log.of(bench.scenario.id)) and block < bench.policy.max_blocks:
         spent_s = time.monotonic() - started
@@ -190,16 +192,22 @@ def _trial(scenario: Scenario, block: int, order: int, arm: Arm, execution: Exec
     )
 
 
+def _failed_alike(warm_up: list[Trial]) -> bool:
+    """Whether both arms failed in the same way at the very first: blocks would show nothing new.
+
+    After a warm-up that worked, and so left no trial, a bad first block is bad luck.
+    """
+    outcomes = {trial.outcome for trial in warm_up}
+    return len(outcomes) == 1 and Outcome.OK not in outcomes
+
+
 def _is_hopeless(trials: list[Trial]) -> bool:
-    """Whether an arm keeps failing, or both failed alike: more blocks would show nothing new."""
+    """Whether an arm keeps failing."""
     outcomes = {arm: [t.outcome for t in trials if t.arm is arm] for arm in Arm}
-    if any(
+    return any(
         len(seen) >= MOST_FAILURES_WITHOUT_SUCCESS and Outcome.OK not in seen
         for seen in outcomes.values()
-    ):
-        return True
-    first = {seen[0] for seen in outcomes.values() if seen}
-    return len(first) == 1 and Outcome.OK not in first
+    )
 
 
 def _is_decided(verdicts: tuple[Verdict, ...], policy: Policy) -> bool:

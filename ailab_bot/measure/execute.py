@@ -185,6 +185,7 @@ class _Run:
                         self.read_pipe(received_ns)
                     elif not self.read_output(key.data, key.fileobj, received_ns):
                         selector.unregister(key.fileobj)
+                self.match_waiting_lines(ended)
                 if ended:
                     return  # one more round after the end has read what was left
                 ended = self.has_ended()
@@ -239,11 +240,24 @@ class _Run:
             data = os.read(stream.fileno(), 1 << 16)
         except BlockingIOError:
             return True
-        for line in self.output[name].add(data):
-            if self.first_batch_ns is None and self.marker.search(line.decode("utf-8", "replace")):
-                trainer = trainer_of(self.signals)
-                self.reach_first_batch(received_ns, trainer)
+        for line, arrived_ns in self.output[name].add(data, received_ns):
+            self.match(line, arrived_ns)
         return bool(data)
+
+    def match_waiting_lines(self, ended: bool) -> None:
+        """A progress bar ends its line when it writes the next: it counts once it stands still.
+
+        Not at once: a program may write a line in pieces, and `1` may become `10`.
+        """
+        before_ns = time.monotonic_ns() - (0 if ended else int(_POLL_S * 1e9))
+        for output in self.output.values():
+            if output.line_is_new and output.line_ns <= before_ns:
+                output.line_is_new = False
+                self.match(output.line, output.line_ns)
+
+    def match(self, line: bytes, arrived_ns: int) -> None:
+        if self.first_batch_ns is None and self.marker.search(line.decode("utf-8", "replace")):
+            self.reach_first_batch(arrived_ns, trainer_of(self.signals))
 
     def reach_first_batch(self, entered_ns: int, trainer: int | None) -> None:
         if self.first_batch_ns is not None:
@@ -367,17 +381,19 @@ class _Run:
         )
 
     def end(self) -> None:
-        """Kill whatever is left of the tree, escaped children too, and reap it. Idempotent."""
-        if self.process is None:
-            return
+        """Kill whatever is left of the tree, escaped children too, and reap it. Idempotent.
+
+        An interruption inside Popen leaves a process that nobody has handed to us: /proc shows it.
+        """
         give_up = time.monotonic() + _KILL_PATIENCE_S
         while tree := self.tree():
             for pid in tree:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self.process.poll()
+            if self.process is not None:
+                self.process.poll()
             for pid in tree:
-                if pid != self.process.pid:
+                if self.process is None or pid != self.process.pid:
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(pid, os.WNOHANG)
             if time.monotonic() > give_up:
@@ -387,6 +403,8 @@ class _Run:
                     advice="Look for a hanging device or network file system on this machine.",
                 )
             time.sleep(0.001)
+        if self.process is None:
+            return
         self.process.wait()
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
@@ -397,26 +415,37 @@ class _Run:
         name = "stdout" if self.process is not None and stream is self.process.stdout else "stderr"
         with contextlib.suppress(BlockingIOError, OSError), stream:
             while data := os.read(stream.fileno(), 1 << 16):
-                self.output[name].add(data)
+                self.output[name].add(data, time.monotonic_ns())
 
 
 class _Kept:
-    """Output with a bound: the first and the last bytes; and its lines while they come."""
+    """Output with a bound: the first and the last bytes; and its lines while they come.
+
+    `line` has no end yet, `line_ns` says when its last piece came.
+    """
 
     def __init__(self) -> None:
         self.first = b""
         self.last = b""
         self.line = b""
+        self.line_ns = 0
+        self.line_is_new = False  # not yet looked at as it is now
 
-    def add(self, data: bytes) -> list[bytes]:
-        """Keep `data`; the lines that it completes."""
+    def add(self, data: bytes, received_ns: int) -> list[tuple[bytes, int]]:
+        """Keep `data`; the lines that it completes, each with the arrival of its last piece."""
         room = OUTPUT_KEPT_BYTES - len(self.first)
         self.first += data[:room]
         self.last = (self.last + data[room:])[-OUTPUT_KEPT_BYTES:]
-        *lines, self.line = (self.line + data).split(b"\n")
-        if len(self.line) > _LONGEST_LINE:
-            lines.append(self.line)
-            self.line = b""
+        lines = []
+        pieces = re.split(rb"[\r\n]", data)
+        for index, piece in enumerate(pieces, start=1):
+            if piece or not self.line:
+                self.line_ns = received_ns
+            self.line += piece
+            self.line_is_new = bool(piece) or self.line_is_new
+            if index < len(pieces) or len(self.line) > _LONGEST_LINE:
+                lines.append((self.line, self.line_ns))
+                self.line, self.line_is_new = b"", False
         return lines
 
     def text(self) -> str:

@@ -41,8 +41,8 @@ _TAIL_PART = 0.25
 _TAIL_SHARE, _TAIL_SHARE_ERROR = 0.3, 0.2
 #: Slow trials that are this improbable by chance (1 in 4) are named where nothing is decided.
 _TAIL_DOUBT = 4.0
-#: Steps of the search for an interval's end: far below the last digit that is shown.
-_HALVINGS, _FALSE_POSITIONS = 5, 7
+#: How an interval's end is sought: steps outwards, then false positions within the last step.
+_STEPS, _FALSE_POSITIONS = 7, 6
 _NEVER = np.iinfo(np.int64).max
 
 Mask = NDArray[np.bool_]
@@ -297,7 +297,7 @@ def _decide(samples: Sequence[Sample], rules: Sequence[Rule]) -> list[Decision]:
     found = [_found(effects, clean, index, int(lengths[index])) for index in range(len(samples))]
     since = np.array([start for _, start, _ in found])
     until = np.array([end for _, _, end in found])
-    sizes = _sizes(rows, samples, column("scale"), since, until, side[:, 0])
+    sizes = _sizes(rows, samples, column("zone"), since, until, side[:, 0])
     decisions = []
     for index, (rule, (effect, start, end)) in enumerate(zip(rules, found, strict=True)):
         screen = _screen(effects, index, end)
@@ -349,57 +349,67 @@ def _screen(effects: Sequence[_Effect], index: int, end: int) -> _Effect | None:
 def _sizes(
     rows: _Rows,
     samples: Sequence[Sample],
-    scale: Array,
+    zone: Array,
     since: NDArray[np.int64],
     until: NDArray[np.int64],
     bar: Array,
 ) -> Array:
     """Low and high end of each sample's interval as log ratios, shape (samples, 2).
 
-    An end is where the capital of the blocks from `since` to `until` falls below the bar.
+    Seen from the median outwards, an end is where the capital of the blocks from `since` to `until`
+    first reaches the bar: what refutes a shift refutes all beyond it, although a shift that is far
+    from the data makes them all look like outliers, which are little bet on.
     """
     ratios = [s.log_ratios[a:b] for s, a, b in zip(samples, since, until, strict=True)]
-    room = 8 * scale
-    left = np.array([r.min() for r in ratios]) - room
-    right = np.array([r.max() for r in ratios]) + room
-    direction = np.tile([1.0, -1.0], (len(samples), 1))
+    middle = np.array([np.median(each) for each in ratios])
+    span = np.array([np.ptp(each) for each in ratios]) + 8 * zone
     short = rows.until(int(until.max()))
     at = (until - 1)[:, None]
 
-    def excess(points: Array) -> Array:
-        """What falls through 0, from left to right, at the low and the high end."""
-        gains = _shift(short, points.T, direction)
-        below, above = (
-            np.take_along_axis(log_capital(each, since=since), at, 1)[:, 0] for each in gains
-        )
-        return np.stack([below - bar, bar - above])
+    def excess(low: Array, high: Array) -> Array:
+        """Log capital above the bar of each shift, shape (2, samples, shifts)."""
+        tested = np.concatenate([low, high], axis=1)
+        direction = np.where(np.arange(tested.shape[1]) < low.shape[1], 1.0, -1.0)
+        gains = _shift(short, tested, np.tile(direction, (len(samples), 1)))
+        found = [np.take_along_axis(log_capital(each, since=since), at, 1)[:, 0] for each in gains]
+        return np.stack(np.split(np.stack(found, axis=1), 2, axis=1)) - bar[:, None]
 
-    at_left, at_right = excess(np.stack([left] * 2)), excess(np.stack([right] * 2))
-    low, high = _roots(excess, left, right, at_left, at_right)
-    low = np.where(at_left[0] > 0, low, -np.inf)
-    high = np.where(at_right[1] < 0, high, np.inf)
-    return np.stack([low, high], axis=1)
+    steps = np.geomspace(zone / 4, span, _STEPS, axis=1)
+    offsets = np.concatenate([np.zeros((len(samples), 1)), steps], axis=1)
+    above = excess(middle[:, None] - offsets, middle[:, None] + offsets)
+    reached = above > 0
+    outer = np.where(reached.any(axis=2), reached.argmax(axis=2), 0)[..., None]
+    inner = np.maximum(outer - 1, 0)
+
+    def pick(values: Array, index: NDArray[np.int64]) -> Array:
+        spread = np.broadcast_to(values, (2, *offsets.shape))
+        return np.take_along_axis(spread, index, 2)[..., 0]
+
+    distance = _roots(
+        lambda far: excess(middle[:, None] - far[0][:, None], middle[:, None] + far[1][:, None])[
+            ..., 0
+        ],
+        pick(offsets, inner),
+        pick(offsets, outer),
+        pick(above, inner),
+        pick(above, outer),
+    )
+    distance = np.where(reached.any(axis=2), distance, np.inf)
+    return np.stack([middle - distance[0], middle + distance[1]], axis=1)
 
 
 def _roots(
-    function: Callable[[Array], Array], left: Array, right: Array, at_left: Array, at_right: Array
+    function: Callable[[Array], Array], near: Array, far: Array, at_near: Array, at_far: Array
 ) -> Array:
-    """Where each row of `function` falls through 0 between `left` and `right`: a few halvings,
-    then false position with halved weights (the Illinois rule), on all points at once."""
-    a, b = np.broadcast_to(left, at_left.shape), np.broadcast_to(right, at_left.shape)
-    above, under = at_left, at_right
-    for step in range(_HALVINGS + _FALSE_POSITIONS):
-        middle = (a + b) / 2
-        if step >= _HALVINGS:
-            share = above / np.maximum(above - under, 1e-12)
-            middle = np.where((share > 0) & (share < 1), a + share * (b - a), middle)
-        value = function(middle)
-        falls_later = value > 0
-        halve = step >= _HALVINGS
-        above, under = (
-            np.where(falls_later, value, above * (0.5 if halve else 1.0)),
-            np.where(falls_later, under * (0.5 if halve else 1.0), value),
-        )
-        a, b = np.where(falls_later, middle, a), np.where(falls_later, b, middle)
-    result: Array = np.where(np.abs(above) < np.abs(under), a, b)
-    return result
+    """Where each row of `function`, below 0 at `near` and above it at `far`, passes through 0.
+
+    False position with halved weights (the Illinois rule), on all points at once.
+    """
+    for _ in range(_FALSE_POSITIONS):
+        share = at_near / np.minimum(at_near - at_far, -1e-12)
+        point = near + np.clip(share, 0.02, 0.98) * (far - near)
+        value = function(point)
+        under = value <= 0
+        at_near, at_far = np.where(under, value, at_near / 2), np.where(under, at_far / 2, value)
+        near, far = np.where(under, point, near), np.where(under, far, point)
+    return far

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_first_batch import HEADER, run
@@ -171,6 +172,30 @@ def test_an_interrupted_trial_leaves_no_process(tmp_path: Path) -> None:
     assert process.returncode != 0
     assert not alive(int((tmp_path / "pid").read_text()))
     assert not (tmp_path / "scratch" / "probe.pipe").exists()
+
+
+def test_an_interruption_while_the_command_is_being_started_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self.pid)
+            for stream in (self.stdout, self.stderr):
+                assert stream is not None
+                stream.close()
+            signal.raise_signal(signal.SIGINT)
+
+        def __del__(self) -> None:
+            """No warning about a child that nobody waited for: that is the case shown."""
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "import time\ntime.sleep(600)\n")
+    assert len(started) == 1
+    assert not any(alive(pid) for pid in started)
 
 
 def test_what_the_tree_used_is_counted_over_all_its_processes(tmp_path: Path) -> None:

@@ -94,6 +94,22 @@ for x, y in DataLoader(DATA, batch_size=16, shuffle=True):
 for x, y in DataLoader(DATA, batch_size=16):
     update(first(net.forward, x), y)
 """,
+    "batches fetched ahead by a thread": """
+import queue, threading
+class Slow(TensorDataset):
+    def __getitem__(self, index):
+        time.sleep(0.6)
+        return super().__getitem__(index)
+batches = queue.Queue()
+def fetch():
+    for batch in DataLoader(Slow(X[:4], Y[:4]), batch_size=2, shuffle=True):
+        batches.put(batch)
+threading.Thread(target=fetch, daemon=True).start()
+for _ in range(2):
+    x, y = batches.get()
+    time.sleep(0.3)  # the thread is inside the loader again
+    update(first(net, x), y)
+""",
     "adversarial pair": """
 other = Net()
 for i in range(0, 64, 16):

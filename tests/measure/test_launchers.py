@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def test_the_trainer_is_found_behind(name: str, tmp_path: Path) -> None:
     assert execution.phases["import"] > execution.phases["interpreter"] > 0
 
 
+def test_a_launcher_may_name_the_arguments_of_execve(tmp_path: Path) -> None:
+    (tmp_path / "inner.py").write_text("import sys\nsys.audit('ailab.first_batch')\n")
+    launcher = """
+import os, sys
+os.execve(path=sys.executable, argv=[sys.executable, "inner.py"], env=dict(os.environ))
+"""
+    execution = run(tmp_path, launcher, first_batch=FirstBatch(FirstBatchMode.API))
+    assert execution.outcome is Outcome.OK, execution.failure
+
+
 @pytest.mark.torch
 def test_a_shell_may_launch_the_trainer(tmp_path: Path) -> None:
     script = f"sleep 0.3; {sys.executable} train.py; true"
@@ -106,6 +117,30 @@ def test_compiled_models_are_measured_and_compile_as_ever(name: str, tmp_path: P
     execution = run(tmp_path, MARKED + COMPILED[name], steps=2)
     assert_stamped_inside(tmp_path, execution)
     assert execution.metrics["step_time_s"] > 0
+
+
+@pytest.mark.torch
+def test_torch_fx_traces_the_graph_that_it_always_traces(tmp_path: Path) -> None:
+    trace = """
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.last = Net(), nn.Linear(1, 1)
+    def forward(self, x):
+        return self.last(self.inner(x).relu())
+outer = Outer()
+outer(X)  # the patches have been out of the way and back before
+print(torch.fx.symbolic_trace(outer).graph)
+"""
+    script = HEADER.replace("import torch\n", "import torch, torch.fx\n") + trace
+    (tmp_path / "plain.py").write_text(script, encoding="utf-8")
+    plain = subprocess.run(
+        [sys.executable, "plain.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "call_module[target=inner.layers.0]" in plain.stdout
+    execution = run(tmp_path, script)
+    assert execution.failure is not None
+    assert "\n".join(execution.failure.output_tail).strip() == plain.stdout.strip()
 
 
 @pytest.mark.torch
@@ -197,12 +232,54 @@ def test_a_marker_line_is_the_first_batch(tmp_path: Path) -> None:
     assert 0.2 <= execution.metrics["ttfb_s"] < 30
 
 
+UNENDED = {
+    "the next is written": "time.sleep(0.2); write('\\rstep 2'); time.sleep(600)",
+    "the program works on": "time.sleep(600)",
+    "the program ends": "",
+}
+
+
+@pytest.mark.parametrize("name", UNENDED)
+def test_a_marker_finds_a_line_without_an_end_before(name: str, tmp_path: Path) -> None:
+    script = (
+        "import sys, time\n"
+        "def write(text): sys.stderr.write(text); sys.stderr.flush()\n"
+        "write('\\rstep 0'); time.sleep(0.2); write('\\rstep 1 loss 0.5')\n"
+    )
+    marker = FirstBatch(FirstBatchMode.MARKER, r"^step 1 loss \S+$")
+    execution = run(tmp_path, script + UNENDED[name], first_batch=marker, timeout_s=10)
+    assert execution.outcome is Outcome.OK, execution.failure
+    assert execution.metrics["ttfb_s"] >= 0.2
+
+
 def test_the_api_is_one_line_that_does_nothing_outside_a_trial(tmp_path: Path) -> None:
     script = "import sys, time\nsys.audit('ailab.first_batch')\ntime.sleep(60)\n"
     execution = run(tmp_path, script, first_batch=FirstBatch(FirstBatchMode.API))
     assert execution.outcome is Outcome.OK
     assert set(execution.phases) >= {"interpreter", "import"}
     sys.audit("ailab.first_batch")  # here, outside any trial: no effect, no error
+
+
+@pytest.mark.parametrize("refusals", [3, 10**9])
+def test_a_full_pipe_neither_loses_the_first_batch_nor_holds_the_program(
+    refusals: int, tmp_path: Path
+) -> None:
+    script = f"""
+import sys
+probe = sys.audit.__globals__
+write, refused = probe["_write"], 0
+def full_at_first(pipe, data):
+    global refused
+    refused += 1
+    if refused <= {refusals}:
+        raise BlockingIOError
+    return write(pipe, data)
+probe["_write"] = full_at_first
+sys.audit("ailab.first_batch")
+"""
+    execution = run(tmp_path, script, first_batch=FirstBatch(FirstBatchMode.API))
+    expected = Outcome.OK if refusals == 3 else Outcome.NO_FIRST_BATCH
+    assert execution.outcome is expected, execution.failure
 
 
 def test_the_users_own_sitecustomize_still_runs(tmp_path: Path) -> None:

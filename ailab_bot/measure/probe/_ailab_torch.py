@@ -11,6 +11,7 @@ the way inside a model (torch.compile never sees them) and are gone after the fi
 """
 
 import sys
+from _thread import get_ident
 from time import monotonic_ns
 
 _MOST_ITEMS = 256  # looked at in a batch or an output, in search of tensors
@@ -49,10 +50,12 @@ def show_own(own, for_good=False):
     """Put torch's own functions (True) or ours (False) in place.
 
     Our `backward` stays until it is `for_good`: a compiled step may hold the first backward pass.
+    What somebody else has put in place, as torch.fx does while it traces, stays there.
     """
     for owner, name, original, replacement in _replaced:
-        if for_good or name != "backward":
-            setattr(owner, name, original if own else replacement)
+        old, new = (replacement, original) if own else (original, replacement)
+        if (for_good or name != "backward") and getattr(owner, name, None) is old:
+            setattr(owner, name, new)
 
 
 class Watch:
@@ -62,7 +65,7 @@ class Watch:
         self.probe = probe
 
     def begin(self):
-        self.loading = 0  # inside a DataLoader's __next__
+        self.loading = set()  # threads inside a DataLoader's __next__: others may prefetch
         self.batch_sizes = frozenset()
         self.shuffled = False
         self.delivered = 0  # candidate number of the latest delivery, 0: none
@@ -84,7 +87,7 @@ class Watch:
 
         Returns the candidate's number, 0 where it cannot be one or was the first batch for sure.
         """
-        if self.loading or not sys.modules["torch"].is_grad_enabled():
+        if get_ident() in self.loading or not sys.modules["torch"].is_grad_enabled():
             return 0
         if module is not None:
             if not any(parameter.requires_grad for parameter in module.parameters()):
@@ -205,7 +208,11 @@ def _patch_module(probe, module):
     def make_call(original):
         def call(self, *args, **kwargs):
             watch = probe.watch
-            number = 0 if probe.done else watch.safely(watch.enter, self, args, kwargs)
+            # Who kept a reference to us, as torch.fx did, and calls us from a patch of its own,
+            # or from inside a model, gets torch's own.
+            if probe.done or cls.__call__ is not call:
+                return original(self, *args, **kwargs)
+            number = watch.safely(watch.enter, self, args, kwargs)
             if probe.done:
                 return original(self, *args, **kwargs)
             return watch.run_inside(number, original, (self,) + args, kwargs)
@@ -224,11 +231,14 @@ def _patch_dataloader(probe, module):
             if probe.done:
                 return original(self)
             probe.flush_model()
-            watch.loading += 1
+            thread = get_ident()
+            outermost = thread not in watch.loading  # a data set may hold a loader of its own
+            watch.loading.add(thread)
             try:
                 batch = original(self)
             finally:
-                watch.loading -= 1
+                if outermost:
+                    watch.loading.discard(thread)
             watch.safely(watch.deliver, batch, getattr(self, "_index_sampler", None))
             return batch
 

@@ -13,7 +13,7 @@ lists the kinds. docs/probe.md has the rules in words.
 import os
 import sys
 from _thread import get_ident
-from time import monotonic_ns, process_time_ns
+from time import monotonic_ns, process_time_ns, sleep
 
 import _ailab_torch
 
@@ -21,6 +21,7 @@ _open, _write, _close, _getpid = os.open, os.write, os.close, os.getpid
 _MAIN = get_ident()
 _LONG_NS = 500_000  # shorter imports stay with the phase around them: a message costs about 6 µs
 _DEEPEST_TIMED = 2  # imports nested deeper are timed as part of those around them
+_MOST_TRIES = 200  # for the one signal that a trial cannot do without, 1 ms apart
 _MOST_READS = 64  # configuration is read at the start; later calls of the same readers are data
 
 
@@ -50,7 +51,13 @@ class _Probe:
         except OSError:
             return  # the supervisor is gone
         try:
-            _write(pipe, line.encode()[:4096])
+            for _ in range(_MOST_TRIES if kind == "F" else 1):
+                try:
+                    _write(pipe, line.encode()[:4096])
+                    break
+                except BlockingIOError:  # the pipe is full: the supervisor is about to empty it
+                    if kind == "F":
+                        sleep(0.001)
         except OSError:
             pass
         finally:
@@ -206,10 +213,10 @@ def _watch_marks(probe):
 
 def _watch_exec(probe):
     def make(original):
-        def wrapper(*args):
+        def wrapper(*args, **kwargs):  # execve takes names, too
             probe.flush_model()
             probe.send("X", monotonic_ns())
-            return original(*args)
+            return original(*args, **kwargs)
 
         return wrapper
 
