@@ -51,7 +51,8 @@ def test_a_scenario_is_given_up_when_the_warm_up_failed_in_both_arms_or_two_tria
     api = FirstBatch(FirstBatchMode.API)
     scenario = Scenario("launch", ("python", "train.py"), tmp_path, first_batch=api, timeout_s=20)
     python = interpreter(sys.executable)
-    bench = Bench(scenario, dict.fromkeys(Arm, python), place, seed=1, policy=Policy(max_blocks=3))
+    arms = dict.fromkeys(Arm, python)
+    bench = Bench(scenario, arms, place, seed=1, policy=Policy(max_blocks=3), family=1)
     log = TrialLog(tmp_path / "trials.jsonl")
     measure_scenario(bench, log, choose_progress(Console(), quiet=True))
     for arm in Arm:
