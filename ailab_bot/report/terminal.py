@@ -64,7 +64,7 @@ def print_report(report: Report, console: Console) -> None:
     for explanation in report.explanations:
         _print_explanation(explanation, console)
     for note in report.notes:
-        console.print(Text(f"Note: {clean(note, 400)}"))
+        print_note(note, console)
     spent = duration(report.runner_seconds)
     base, head = report.base, report.head
     commits = f"base {base.sha[:12]} ({clean(base.ref)}), head {head.sha[:12]} ({clean(head.ref)})"
@@ -100,6 +100,11 @@ def print_verdicts(
             console.print(Text(f"  │ {clean(line, 200)}", style="dim"))
         if failure.advice:
             console.print(Text(f"  {clean(failure.advice, 400)}"))
+
+
+def print_note(note: str, console: Console) -> None:
+    """A remark below the table."""
+    console.print(Text(f"Note: {clean(note, 400)}"))
 
 
 def print_comment(markdown: str, console: Console) -> None:
