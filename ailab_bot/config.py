@@ -1,4 +1,4 @@
-"""`.ailab/config.yml` and scenario files -> frozen types. The only door to YAML.
+"""`.ailab/config.yml` and scenario files -> frozen types. With `policyfile` the door to YAML.
 
 Files are read as hostile input: no aliases, no tags, bounds on size and depth. Every problem of a
 file is reported at once, each with line and column and, for a mistyped key, the likely word.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -178,14 +179,16 @@ class Calibration:
     @property
     def chosen(self) -> RocPoint | None:
         """How the chosen setting did on the replays, before people's feedback tightened it."""
-        alike = [
-            row
-            for row in self.roc
-            if (row.point.threshold, row.point.max_blocks)
-            == (self.point.threshold, self.point.max_blocks)
-            and row.point.error >= self.point.error * (1 - 1e-9)
-        ]
-        return min(alike, key=lambda row: row.point.error, default=None)
+        error = self.point.error * self.budget.tightened_by
+        for row in self.roc:
+            where = row.point
+            same = (where.threshold, where.max_blocks) == (
+                self.point.threshold,
+                self.point.max_blocks,
+            )
+            if same and math.isclose(where.error, error, rel_tol=1e-4):
+                return row
+        return None
 
     def policy(self, origin: str) -> Policy:
         """The judge's numbers; `origin` says where they come from."""

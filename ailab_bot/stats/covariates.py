@@ -87,7 +87,7 @@ def huber(x: Array, y: Array, rounds: int = 50) -> Array:
     beta: Array = np.zeros(z.shape[1])
     for _ in range(rounds):
         weighted = z * weights[:, None]
-        found: Array = np.linalg.solve(z.T @ weighted + ridge, weighted.T @ y)
+        found = np.linalg.solve(z.T @ weighted + ridge, weighted.T @ y).astype(np.float64)
         moved, beta = float(np.abs(found - beta).max()), found
         left = y - z @ beta
         cut = _HUBER * max(robust_deviation(left), 1e-12)

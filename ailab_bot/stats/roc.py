@@ -127,15 +127,22 @@ def sweep(
     ordered = sorted(errors, reverse=True)
     for number, threshold in enumerate(THRESHOLDS, start=1):
         tell(f"trying settings: {number} of {len(THRESHOLDS)} thresholds")
-        by_effect: dict[float, list[_Outcomes]] = {}
+        drawn: list[Sample] = []
+        rules: list[Rule] = []
+        parts: dict[float, slice] = {}
         for effect in (0.0, *EFFECT_WEIGHTS):
             counts = shifted if effect else null
-            drawn, rules = _experiments(pools, counts, most, effect, threshold, seed)
-            by_effect[effect] = _by_error(drawn, rules, ordered)
-        for place, error in enumerate(ordered):
+            some = _experiments(pools, counts, most, effect, threshold, seed)
+            parts[effect] = slice(len(drawn), len(drawn) + len(some[0]))
+            drawn += some[0]
+            rules += some[1]
+        for error, all_of_them in zip(ordered, _by_error(drawn, rules, ordered), strict=True):
             for capacity in CAPACITIES:
                 point = OperatingPoint(threshold, margin_of(threshold), error, capacity)
-                outcomes = {e: each[place].within(capacity) for e, each in by_effect.items()}
+                within = all_of_them.within(capacity)
+                outcomes = {
+                    e: _Outcomes(within.found[p], within.blocks[p]) for e, p in parts.items()
+                }
                 points.append(_point(point, outcomes))
     return points
 
