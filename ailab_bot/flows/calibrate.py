@@ -72,7 +72,8 @@ from ailab_bot.stats.replay import Pool
 #: Replays of equal arms per setting; with a quarter as many per effect, a detection is known to
 #: about 2 in a hundred.
 REPLAYS = 600
-#: The certificate may need so many times as many: at 1,800 verdicts a week, 8,540.
+#: The certificate takes so many times as many: for a bound of one a week at 1,800 verdicts a week
+#: that a single false positive does not break, 8,540 are needed.
 CERTIFICATE_FACTOR = 15
 #: Fewer blocks than this are no history.
 FEWEST_BLOCKS = 10
@@ -104,7 +105,10 @@ class CalibrateRequest:
 
 def policy_path(request: CalibrateRequest) -> Path:
     """Where the policy file goes."""
-    return request.out or config_of(request.config, request.repo).folder / POLICY_FILE
+    return (
+        request.out
+        or config_of(request.config, request.repo, alone=bool(request.files)).folder / POLICY_FILE
+    )
 
 
 # --- measuring ---------------------------------------------------------------------------------
@@ -235,7 +239,7 @@ def calibrate(request: CalibrateRequest, tell: roc.Tell, now: datetime) -> Calib
 
     `now` must have a time zone. Raises UserError for files that cannot be read or say too little.
     """
-    config = config_of(request.config, request.repo)
+    config = config_of(request.config, request.repo, alone=True)
     budget = Budget(
         request.false_positives_per_week or config.false_positives_per_week,
         request.verdicts_per_week or config.verdicts_per_week,
@@ -390,8 +394,7 @@ def _certify(
     tell: roc.Tell,
 ) -> Certificate:
     a_week, allowed = budget.verdicts_per_week, budget.false_positives_per_week
-    enough = math.ceil(roc.upper_bound(1, 1) * a_week / allowed)  # a bound that one may not break
-    many = max(min(enough, CERTIFICATE_FACTOR * replays), 1)
+    many = CERTIFICATE_FACTOR * replays
     wrong = roc.count_false_positives(list(pools.values()), point, many, _SEED, tell)
     at_most = roc.upper_bound(wrong, many) * a_week
     noun = "false positive" if wrong == 1 else "false positives"
@@ -414,14 +417,16 @@ def _mode(
     reasons = []
     if certificate.independent_blocks < LEAST_BLOCKS:
         have, blocks = max(certificate.independent_blocks, 1), _blocks(series, gate)
-        more = math.ceil((LEAST_BLOCKS - certificate.independent_blocks) * blocks / have)
+        missing = math.ceil((LEAST_BLOCKS - certificate.independent_blocks) * blocks / have)
         reasons.append(
             f"{blocks} blocks are worth {certificate.independent_blocks} independent ones; "
-            f"{LEAST_BLOCKS} are needed, about {more} more blocks like these"
+            f"{LEAST_BLOCKS} are needed, about {missing} more blocks like these"
         )
     if certificate.at_most_per_week > budget.false_positives_per_week:
+        seen = certificate.false_positives / certificate.replays * budget.verdicts_per_week
+        more = "; more --replays may narrow it" if seen < budget.false_positives_per_week else ""
         reasons.append(
-            f"{certificate.text}, above the budget of {budget.false_positives_per_week:g}"
+            f"{certificate.text}, above the budget of {budget.false_positives_per_week:g}{more}"
         )
     return Mode.SHADOW, "; ".join(reasons)
 

@@ -25,11 +25,18 @@ NAME = "feedback.jsonl"
 LONGEST_NOTE = 2000
 
 
-def config_of(path: Path | None, folder: Path) -> Config:
-    """The configuration named, else that of `folder`, else that of the repository around it."""
+def config_of(path: Path | None, folder: Path, *, alone: bool = False) -> Config:
+    """The configuration named, else that of `folder`, else that of the repository around it.
+
+    `alone`: without a repository `folder` has to do. Else that is a UserError.
+    """
     root = folder
     if path is None and not (folder / ".ailab").is_dir():
-        root = open_repository(folder).root
+        try:
+            root = open_repository(folder).root
+        except UserError:
+            if not alone:
+                raise
     return load_config(path, root)
 
 

@@ -7,8 +7,10 @@ import pytest
 from replay import recorded_pairs
 from scipy import stats
 
+from ailab_bot.judge import judge
 from ailab_bot.model.calibration import OperatingPoint, RocPoint
 from ailab_bot.model.policy import MARGIN, Policy
+from ailab_bot.model.trial import Arm, Trial
 from ailab_bot.stats import roc
 from ailab_bot.stats.replay import Pool, centred, draw, samples, scaled_to
 from ailab_bot.stats.sequential import Direction, decide
@@ -117,6 +119,27 @@ def test_the_margin_covers_the_bias_between_builds() -> None:
 def test_short_scenarios_have_the_grain_of_the_clock_as_margin() -> None:
     short = Pool(quiet().builds, 0.01, level_s=0.02)
     assert roc.rule_of(short, 0.05, 1e-3).margin == pytest.approx(0.1)
+
+
+def test_replays_are_decided_by_the_rule_that_the_judge_makes() -> None:
+    """Same blocks, once through the judge with the calibrated policy, once as a replay."""
+    for pool in (RECORDED, quiet(bias_sd=0.015), Pool(quiet().builds, 0.01, level_s=0.02)):
+        limits = roc.limits_of(pool, 0.05)
+        policy = Policy(error=3e-4, own={("s", "ttfb_s"): limits})
+        (logs,) = draw(pool, 1, 40, np.random.default_rng(5)) + np.log(pool.level_s)
+        (sample,) = samples(logs[None], 0.08)
+        (decision,) = decide([sample], [roc.rule_of(pool, 0.05, 3e-4)])
+        trials = [
+            Trial("s", block, order, arm, metrics={"ttfb_s": float(values[block])})
+            for block in range(40)
+            for order, (arm, values) in enumerate(
+                ((Arm.BASE, sample.base), (Arm.HEAD, sample.head))
+            )
+        ]
+        (verdict,) = judge(trials, policy)
+        assert verdict.blocks_used == decision.blocks
+        assert verdict.confirmed == decision.announced
+        assert verdict.effect == pytest.approx(decision.effect, abs=0.01), "grain differs a little"
 
 
 def test_the_smallest_effect_grows_with_the_noise() -> None:
