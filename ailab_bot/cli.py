@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ailab_bot.errors import AilabError
     from ailab_bot.flows.ab import AbRequest
+    from ailab_bot.flows.calibrate import CalibrateRequest
 
 EXIT_FINE, EXIT_REGRESSION, EXIT_USER, EXIT_RUNNER, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -94,6 +95,31 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--threshold", type=_fraction, metavar="X", help="a fraction, e.g. 0.05")
     judge.set_defaults(run=_judge)
 
+    calibrate = _command(commands, "calibrate", "noise and thresholds from A/A trials")
+    calibrate.add_argument(
+        "trials", nargs="*", metavar="TRIALS.jsonl", help="one file per build; none: measure"
+    )
+    calibrate.add_argument("--repo", default=".", metavar="DIR", help="default: here")
+    calibrate.add_argument(
+        "--scenario", nargs="+", action="extend", default=[], metavar="ID", help="only these"
+    )
+    calibrate.add_argument("--blocks", type=_count, metavar="N", help="per scenario and build: 40")
+    calibrate.add_argument("--builds", type=_count, metavar="N", help="separate builds: 3")
+    calibrate.add_argument("--out", metavar="F", help="default: .ailab/policy.yml")
+    calibrate.add_argument("--python", metavar="PATH", help="interpreter of arms without `setup`")
+    calibrate.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
+    calibrate.add_argument("--replays", type=_count, metavar="N", help="per setting: 600")
+    calibrate.add_argument("--budget", type=_positive, metavar="X", help="false positives a week")
+    calibrate.add_argument("--verdicts", type=_positive, metavar="N", help="verdicts a week")
+    calibrate.set_defaults(run=_calibrate)
+
+    feedback = _command(commands, "feedback", "say whether an alarm was right")
+    feedback.add_argument("verdict", metavar="VERDICT", help="<scenario>:<metric>@<head or report>")
+    feedback.add_argument("right", choices=("true", "false"), help="was it a real change?")
+    feedback.add_argument("--note", default="", metavar="TEXT", help="what it was instead")
+    feedback.add_argument("--repo", default=".", metavar="DIR", help="default: here")
+    feedback.set_defaults(run=_feedback)
+
     doctor = _command(commands, "doctor", "check machine, configuration and permissions")
     doctor.add_argument("--repo", metavar="DIR", help="default: the repository around here, if any")
     doctor.set_defaults(run=_doctor)
@@ -133,6 +159,20 @@ def _seconds(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 100000")
     return value
 
 
@@ -191,7 +231,7 @@ def _judge(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from ailab_bot.config import load_config
-    from ailab_bot.flows.ab import policy_of
+    from ailab_bot.flows.ab import policy_notes, policy_of
     from ailab_bot.flows.judge import judge_file
     from ailab_bot.model.wire import results_to_json
 
@@ -199,12 +239,111 @@ def _judge(arguments: argparse.Namespace) -> int:
     if arguments.threshold is not None:
         policy = policy.with_threshold(arguments.threshold)
     verdicts, failures, conclusion = judge_file(Path(arguments.trials), policy)
-    _write_json(results_to_json(verdicts, failures, conclusion), arguments.json)
+    _write_json(results_to_json(verdicts, failures, conclusion, policy.shadow), arguments.json)
     if not arguments.quiet and arguments.json != "-":
-        from ailab_bot.report.terminal import print_verdicts
+        from ailab_bot.report.terminal import print_note, print_verdicts
 
         print_verdicts(verdicts, failures, _console())
+        judged = list(dict.fromkeys(verdict.scenario for verdict in verdicts))
+        for note in policy_notes(policy, judged):
+            print_note(note, _console())
     return _status(conclusion.value, scenarios_at_fault=bool(failures))
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    from ailab_bot.flows.calibrate import (
+        BLOCKS,
+        BUILDS,
+        REPLAYS,
+        CalibrateRequest,
+        calibrate,
+        policy_path,
+    )
+    from ailab_bot.model.wire import calibration_to_json
+    from ailab_bot.policyfile import write_policy
+    from ailab_bot.report.calibration import print_calibration, telling
+
+    request = CalibrateRequest(
+        repo=Path(arguments.repo).absolute(),
+        files=tuple(Path(name) for name in arguments.trials),
+        scenarios=tuple(arguments.scenario),
+        blocks=arguments.blocks or BLOCKS,
+        builds=arguments.builds or BUILDS,
+        config=_path(arguments.config),
+        python=arguments.python,
+        seed=arguments.seed,
+        replays=arguments.replays or REPLAYS,
+        false_positives_per_week=arguments.budget,
+        verdicts_per_week=arguments.verdicts,
+        out=_path(arguments.out),
+    )
+    where = policy_path(request)
+    for place in (arguments.json, str(where)):
+        _check_place(place)
+    if not request.files:
+        request, interrupted = _measure_equal_arms(request, arguments.quiet)
+        if interrupted:
+            return EXIT_INTERRUPTED
+    with telling(_console(stderr=True), arguments.quiet) as tell:
+        calibration = calibrate(request, tell, datetime.now(UTC))
+    write_policy(calibration, where)
+    if not arguments.quiet:
+        print_calibration(calibration, where, _console(stderr=arguments.json == "-"))
+    _write_json(calibration_to_json(calibration), arguments.json)
+    return EXIT_FINE
+
+
+def _measure_equal_arms(request: CalibrateRequest, quiet: bool) -> tuple[CalibrateRequest, bool]:
+    """Whatever happens afterwards, the trials' files are named: they can be given back."""
+    import shlex
+
+    from ailab_bot.flows.calibrate import measure_equal_arms
+    from ailab_bot.report.progress import choose_progress
+
+    _stop_as_ctrl_c()
+    progress = choose_progress(_console(stderr=True), quiet)
+    try:
+        request, interrupted = measure_equal_arms(request, progress)
+    finally:
+        progress.close()
+    files = shlex.join(str(path) for path in request.files)
+    if interrupted:
+        next_step = f"; go on with: ailab calibrate {files}" if files else ""
+        sys.stderr.write(f"ailab: interrupted{next_step}\n")
+    elif not quiet:
+        sys.stderr.write(f"Every trial: {files}\n")
+    return request, interrupted
+
+
+def _feedback(arguments: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    from ailab_bot.flows.feedback import config_of, record_opinion
+    from ailab_bot.model.calibration import Opinion
+
+    config = config_of(_path(arguments.config), Path(arguments.repo).absolute())
+    opinion = Opinion(
+        datetime.now(UTC), arguments.verdict, arguments.right == "true", arguments.note
+    )
+    path, warning = record_opinion(config, opinion)
+    if not arguments.quiet:
+        sys.stderr.write(f"Noted in {path}\n")
+    if warning:
+        sys.stderr.write(f"ailab: {warning}\n")
+    _write_json({"file": str(path), "over_budget": bool(warning)}, arguments.json)
+    return EXIT_FINE
+
+
+def _stop_as_ctrl_c() -> None:
+    """End the trial, clean up and report, whoever asks to stop."""
+    import signal
+
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, signal.default_int_handler)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -217,18 +356,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
         DoctorRequest(repo.absolute() if repo else None, _path(arguments.config)), os.environ
     )
     if not arguments.quiet:
-        from rich.console import Console
-
         from ailab_bot.report.doctor import print_diagnosis
 
-        print_diagnosis(diagnosis, Console(stderr=arguments.json == "-"))
+        print_diagnosis(diagnosis, _console(stderr=arguments.json == "-"))
     _write_json(diagnosis_to_json(diagnosis), arguments.json)
     return EXIT_FINE if diagnosis.fit else EXIT_USER
 
 
 def _compare(request: AbRequest, arguments: argparse.Namespace) -> int:
     """Measure with progress, then write what was asked for; also after an interruption."""
-    import signal
 
     from ailab_bot.flows.ab import compare_commits
     from ailab_bot.model.wire import report_to_json
@@ -238,8 +374,7 @@ def _compare(request: AbRequest, arguments: argparse.Namespace) -> int:
 
     for where in (arguments.json, arguments.comment):
         _check_place(where)
-    for stop in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: end the trial, clean up, report
-        signal.signal(stop, signal.default_int_handler)
+    _stop_as_ctrl_c()
     progress = choose_progress(_console(stderr=True), arguments.quiet)
     try:
         report, trials = compare_commits(request, progress)

@@ -1,4 +1,4 @@
-"""`.ailab/config.yml` and scenario files -> frozen types. The only door to YAML.
+"""`.ailab/config.yml` and scenario files -> frozen types. With `policyfile` the door to YAML.
 
 Files are read as hostile input: no aliases, no tags, bounds on size and depth. Every problem of a
 file is reported at once, each with line and column and, for a mistyped key, the likely word.
@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from ailab_bot.errors import UserError
+from ailab_bot.model.calibration import FALSE_POSITIVES_PER_WEEK, VERDICTS_PER_WEEK
 from ailab_bot.model.noise import Noise, Pin, parse_cores
 from ailab_bot.model.scenario import METRICS, FirstBatch, FirstBatchMode, Scenario
 
@@ -49,6 +50,14 @@ class Config:
     threshold: float | None = None
     max_blocks: int | None = None
     noise: Noise = field(default_factory=Noise)
+    false_positives_per_week: float = FALSE_POSITIVES_PER_WEEK
+    verdicts_per_week: float = VERDICTS_PER_WEEK
+    gate_anyway: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where the configuration lies, and beside it the policy file and people's feedback."""
+        return self.scenarios_dir.parent
 
 
 def load_config(path: Path | None, root: Path) -> Config:
@@ -60,7 +69,7 @@ def load_config(path: Path | None, root: Path) -> Config:
         path = root / ".ailab" / "config.yml"
         if not path.exists():
             return Config(scenarios_dir=root / ".ailab" / "scenarios")
-    file = _File(path.absolute())
+    file = YamlFile(path.absolute())
     values = file.mapping(
         {
             "capacity_s": file.number(0, float("inf")),
@@ -69,6 +78,9 @@ def load_config(path: Path | None, root: Path) -> Config:
             "threshold": file.number(0, 1),
             "max_blocks": file.whole(10, 1000),
             "noise": file.noise,
+            "false_positives_per_week": file.number(0, 1e6),
+            "verdicts_per_week": file.number(0, 1e9),
+            "gate_anyway": file.ids,
         }
     )
     file.raise_problems()
@@ -112,7 +124,7 @@ def load_scenarios(config: Config) -> tuple[Scenario, ...]:
 
 def load_scenario(path: Path) -> Scenario:
     """One scenario file."""
-    file = _File(path)
+    file = YamlFile(path)
     values = file.mapping(
         {
             "id": file.scenario_id(path),
@@ -142,10 +154,12 @@ Reader = Callable[[yaml.Node], object]
 
 
 @dataclass
-class _File:
+class YamlFile:
     """One YAML file while it is read: its nodes with their places, and the problems so far."""
 
     path: Path
+    most_bytes: int = LARGEST_FILE_BYTES
+    reference: str = "docs/scenarios.md"
     problems: list[tuple[int, int, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     root: yaml.Node = field(init=False)
@@ -180,8 +194,8 @@ class _File:
     def _read(self) -> str:
         try:
             data = self.path.read_bytes()
-            if len(data) > LARGEST_FILE_BYTES:
-                raise ValueError(f"it is larger than {LARGEST_FILE_BYTES // 1024} KiB")
+            if len(data) > self.most_bytes:
+                raise ValueError(f"it is larger than {self.most_bytes // 1024} KiB")
             return data.decode("utf-8")
         except (OSError, ValueError) as error:
             raise UserError(
@@ -222,7 +236,7 @@ class _File:
             if self.path.name != "scenario.yml"
             else f"{self.path.parent.name}/scenario.yml is malformed",
             why="\n".join(shown),
-            advice="Mend it as the lines say; docs/scenarios.md lists the keys.",
+            advice=f"Mend it as the lines say; {self.reference} lists the keys.",
         )
 
     # --- readers: a node in, a value out; a problem is noted and None returned ------------------
@@ -309,6 +323,13 @@ class _File:
             return tuple(found)
 
         return read
+
+    def ids(self, node: yaml.Node) -> tuple[str, ...]:
+        """Names of scenarios, or of whatever else has one."""
+        if isinstance(node, yaml.SequenceNode) and not node.value:
+            return ()
+        items = self.sequence(node, "a list of scenarios") or ()
+        return tuple(word for word in map(self.word, items) if word is not None)
 
     def command(self, node: yaml.Node) -> tuple[str, ...] | None:
         words = []

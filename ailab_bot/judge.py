@@ -28,6 +28,7 @@ from ailab_bot.model.verdict import (
     VerdictKind,
 )
 from ailab_bot.stats import compare
+from ailab_bot.stats.covariates import without_covariates
 from ailab_bot.stats.evidence import TAIL_GAP
 from ailab_bot.stats.sequential import (
     Decision,
@@ -53,9 +54,12 @@ class _Case:
     base: tuple[float, ...]
     head: tuple[float, ...]
     machines: tuple[str, ...]
+    #: Both arms' values without what covariates explain; None: as they are.
+    adjusted: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def sample(self, blocks: int) -> Sample:
-        return sample_of(self.base[:blocks], self.head[:blocks], self.machines[:blocks])
+        base, head = self.adjusted or (self.base, self.head)
+        return sample_of(base[:blocks], head[:blocks], self.machines[:blocks])
 
 
 def judge(
@@ -75,7 +79,7 @@ def judge(
     for scenario, own in _by_scenario(trials).items():
         blocks = pair_blocks(own)
         names = list(metrics[scenario]) if metrics is not None else _metrics_in(blocks)
-        found = [_case(scenario, name, blocks) for name in names]
+        found = [_case(scenario, name, blocks, policy) for name in names]
         cases[scenario] = [case for case in found if case is not None]
     many = family or sum(len(own) for own in cases.values())
     deciding = [case for own in cases.values() for case in own if case.metric in policy.gate]
@@ -96,16 +100,22 @@ def judge(
     )
 
 
-def _case(scenario: str, metric: str, blocks: Sequence[Block]) -> _Case | None:
-    rows = [
-        (b.base.metrics[metric], b.head.metrics[metric], b.base.machine)
+def _case(scenario: str, metric: str, blocks: Sequence[Block], policy: Policy) -> _Case | None:
+    valued = [
+        b
         for b in blocks
         if b.base.metrics.get(metric, 0.0) > 0 and b.head.metrics.get(metric, 0.0) > 0
     ]
-    if not rows:
+    if not valued:
         return None
-    base, head, machines = zip(*rows, strict=True)
-    return _Case(scenario, metric, base, head, machines)
+    return _Case(
+        scenario,
+        metric,
+        base=tuple(b.base.metrics[metric] for b in valued),
+        head=tuple(b.head.metrics[metric] for b in valued),
+        machines=tuple(b.base.machine for b in valued),
+        adjusted=without_covariates(valued, policy.covariates) if metric == "ttfb_s" else None,
+    )
 
 
 def _decide_all(

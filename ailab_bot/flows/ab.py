@@ -29,7 +29,7 @@ from ailab_bot.measure.environment import (
     which_python,
 )
 from ailab_bot.measure.git import Repository, open_repository
-from ailab_bot.measure.machine import describe_machine
+from ailab_bot.measure.machine import describe_machine, machine_class
 from ailab_bot.measure.quiet import QuietGate, read_activity
 from ailab_bot.measure.worktree import Workplace, cache_folder, open_workplace
 from ailab_bot.model.noise import WAIT_SHARE, Noise, cores_text
@@ -39,6 +39,8 @@ from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.trial import Arm
 from ailab_bot.model.verdict import Explanation, VerdictKind
 from ailab_bot.plan.select import select
+from ailab_bot.policyfile import NAME as POLICY_FILE
+from ailab_bot.policyfile import read_policy
 from ailab_bot.report.progress import Progress
 from ailab_bot.report.words import unrest_notes
 
@@ -69,6 +71,7 @@ class _Run:
     log: TrialLog
     noise: Noise
     cores: tuple[int, ...]
+    machine: str
     explanations: list[Explanation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     spent_s: float = 0.0
@@ -93,11 +96,13 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
     policy = policy_of(config)
     python = interpreter(which_python(request.python, config.python))
     cores = choose_cores(config.noise.pin)
-    run = _Run(TrialLog(_new_run_folder() / "trials.jsonl"), config.noise, cores)
+    log = TrialLog(new_run_folder() / "trials.jsonl")
+    run = _Run(log, config.noise, cores, machine_class())
     if repository.is_dirty():
         run.notes.append("The work tree has uncommitted changes; they are not measured.")
     if cores:
         run.notes.append(f"Every trial of both arms ran on cores {cores_text(cores)}.")
+    run.notes += policy_notes(policy, [scenario.id for scenario in taken])
     progress.start(plan)
     shas = {Arm.BASE: base.sha, Arm.HEAD: head.sha}
     if taken:
@@ -125,6 +130,7 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
         policy=policy,
         notes=tuple(run.notes),
         interrupted=run.interrupted,
+        shadow_reason=policy.shadow_reason,
     )
     return report, run.log.path
 
@@ -159,6 +165,7 @@ def _measure_all(
                     run.cores,
                     run.noise.threads,
                     _gate(run, policy, share_s),
+                    run.machine,
                 )
                 _measure_one(run, bench, progress)
     except KeyboardInterrupt:
@@ -248,8 +255,16 @@ def _two_commits(repository: Repository, request: AbRequest) -> tuple[Commit, Co
 
 
 def policy_of(config: Config) -> Policy:
-    """The default policy with what the configuration sets."""
-    policy = Policy(gate=config.gate)
+    """The policy file beside the configuration, else the default, with what the configuration sets.
+
+    What the configuration says in so many words wins over what was calibrated.
+    """
+    path = config.folder / POLICY_FILE
+    policy = Policy()
+    if path.exists():
+        policy = read_policy(path).policy(origin=str(path))
+    too_noisy = policy.too_noisy - frozenset(config.gate_anyway)
+    policy = replace(policy, gate=config.gate, too_noisy=too_noisy)
     if config.threshold is not None:
         policy = policy.with_threshold(config.threshold)
     if config.max_blocks is not None:
@@ -257,7 +272,19 @@ def policy_of(config: Config) -> Policy:
     return policy
 
 
-def _new_run_folder() -> Path:
+def policy_notes(policy: Policy, scenarios: Sequence[str]) -> list[str]:
+    """What a reader must know about what does not block, and why."""
+    notes = []
+    if policy.shadow:
+        notes.append(f"Shadow mode: advisory until calibrated. {policy.shadow_reason}")
+    noisy = [name for name in scenarios if name in policy.too_noisy]
+    if noisy:
+        verb = "is" if len(noisy) == 1 else "are"
+        notes.append(f"{', '.join(noisy)} {verb} too noisy to gate: shown, and blocks nothing.")
+    return notes
+
+
+def new_run_folder() -> Path:
     """Where this run's trials are written while they come; kept, so nothing measured is lost."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     folder = cache_folder() / "runs" / f"{stamp}-{secrets.token_hex(3)}"

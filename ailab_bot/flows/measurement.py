@@ -66,7 +66,8 @@ class Bench:
     """What measuring one scenario needs. `stop_after_s`: its share of the capacity, or None.
 
     `family` verdicts belong to the whole change. `cores` and `threads` hold for every trial of both
-    arms (empty, None: as they are). `gate` watches the machine; None: nobody does.
+    arms (empty, None: as they are). `gate` watches the machine; None: nobody does. `machine` is
+    noted with every trial. With `until_known` no block runs after the judge knows.
     """
 
     scenario: Scenario
@@ -79,6 +80,8 @@ class Bench:
     cores: tuple[int, ...] = ()
     threads: int | None = None
     gate: QuietGate | None = None
+    machine: str = ""
+    until_known: bool = True
 
     def judge(self, log: TrialLog) -> tuple[Verdict, ...]:
         """The scenario's verdicts so far."""
@@ -125,7 +128,7 @@ def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> float:
         block += 1
         verdicts = bench.judge(log)
         _show(bench, progress, verdicts, block, per_block_s, spent_s)
-        if _is_decided(verdicts, bench.policy):
+        if bench.until_known and _is_decided(verdicts, bench.policy):
             break
     return time.monotonic() - started
 
@@ -150,7 +153,7 @@ def _warm_up(bench: Bench, log: TrialLog, progress: Progress) -> int:
     if all(execution.outcome is Outcome.OK for execution in executions.values()):
         return 0
     for order, (arm, execution) in enumerate(executions.items()):
-        log.append(_trial(bench.scenario, 0, order, arm, execution))
+        log.append(_trial(bench, 0, order, arm, execution))
     return 1
 
 
@@ -165,7 +168,7 @@ def _run_block(bench: Bench, log: TrialLog, progress: Progress, block: int) -> b
     hash_seed = hash_seed_of_block(bench.seed, bench.scenario.id, block)
     for order, arm in enumerate(arms_of_block(bench.seed, bench.scenario.id, block)):
         execution = execute(bench.launch(arm, hash_seed))
-        trials.append(_trial(bench.scenario, block, order, arm, execution))
+        trials.append(_trial(bench, block, order, arm, execution))
         if bench.gate is not None and bench.gate.after_trial():
             for trial in trials:
                 log.discard(trial)
@@ -178,9 +181,9 @@ def _run_block(bench: Bench, log: TrialLog, progress: Progress, block: int) -> b
     return True
 
 
-def _trial(scenario: Scenario, block: int, order: int, arm: Arm, execution: Execution) -> Trial:
+def _trial(bench: Bench, block: int, order: int, arm: Arm, execution: Execution) -> Trial:
     return Trial(
-        scenario.id,
+        bench.scenario.id,
         block,
         order,
         arm,
@@ -189,6 +192,7 @@ def _trial(scenario: Scenario, block: int, order: int, arm: Arm, execution: Exec
         phases=execution.phases,
         covariates=execution.covariates,
         failure=execution.failure,
+        machine=bench.machine,
     )
 
 

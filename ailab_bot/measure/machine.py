@@ -26,6 +26,13 @@ def describe_machine(python_version: str) -> Machine:
     )
 
 
+def machine_class() -> str:
+    """Machines that are taken to be equally noisy: one processor model, as many usable cores."""
+    cores = len(usable_cores())
+    noun = "core" if cores == 1 else "cores"
+    return f"{' '.join(_cpu_model().split())[:150]}, {cores} {noun}"
+
+
 def inspect_machine(
     cache: Path, files_bytes: int | None = None, root: Path = Path("/")
 ) -> tuple[Finding, ...]:

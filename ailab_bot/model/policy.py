@@ -51,11 +51,15 @@ MAX_BLOCKS = 40
 
 @dataclass(frozen=True)
 class Limits:
-    """What one scenario's metric is judged by: fractions. See the constants of the same names."""
+    """What one scenario's metric is judged by: fractions. See the constants of the same names.
+
+    `bias`: the least margin that what was measured between builds allows, whatever the threshold.
+    """
 
     threshold: float
     margin: float
     scale: float
+    bias: float = MARGIN
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,9 @@ class Policy:
     """`gate`: the metrics whose regression blocks and that decide when to stop measuring.
 
     `own`: calibrated limits by (scenario, metric). `too_noisy`: scenarios that calibration found
-    too noisy to gate. `shadow`: verdicts are shown, but block nothing. `origin` says in words where
-    the numbers come from.
+    too noisy to gate. `shadow`: verdicts are shown, but block nothing; `shadow_reason` says
+    why. `covariates`: coefficients by machine class that have been shown to lessen the noise.
+    `origin` says in words where the numbers come from.
     """
 
     threshold: float = THRESHOLD
@@ -78,6 +83,8 @@ class Policy:
     own: Mapping[tuple[str, str], Limits] = field(default_factory=dict)
     too_noisy: frozenset[str] = frozenset()
     shadow: bool = False
+    shadow_reason: str = ""
+    covariates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     origin: str = "built in, not calibrated"
 
     @property
@@ -92,16 +99,15 @@ class Policy:
 
     def gates(self, scenario: str, metric: str) -> bool:
         """Whether a regression of this metric blocks the change."""
-        return metric in self.gate and scenario not in self.too_noisy
+        return metric in self.gate and scenario not in self.too_noisy and not self.shadow
 
     def with_threshold(self, threshold: float) -> Policy:
         """One threshold for every scenario, as the user asked; the measured noise stays."""
-        margin = margin_of(threshold)
         own = {
-            key: replace(limits, threshold=threshold, margin=margin)
+            key: replace(limits, threshold=threshold, margin=margin_of(threshold, limits.bias))
             for key, limits in self.own.items()
         }
-        return replace(self, threshold=threshold, margin=margin, own=own)
+        return replace(self, threshold=threshold, margin=margin_of(threshold), own=own)
 
 
 def margin_of(threshold: float, bias: float = MARGIN) -> float:

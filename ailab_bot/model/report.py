@@ -61,6 +61,7 @@ class Report:
     `runner_seconds` is what measuring cost (trials, warm-ups and set-up). `reproduce` is the
     command line that repeats it. `notes` are remarks for the reader (a dirty work tree, trials
     cut short). `interrupted` says that the user stopped the run: results are partial.
+    `shadow_reason`: why no verdict blocks anything yet; empty where they do.
     """
 
     base: Commit
@@ -76,3 +77,4 @@ class Report:
     policy: Policy = field(default_factory=Policy)
     notes: tuple[str, ...] = ()
     interrupted: bool = False
+    shadow_reason: str = ""

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import datetime
 from typing import NoReturn, TypeVar
 
 from ailab_bot.errors import UserError
+from ailab_bot.model.calibration import Calibration, Opinion
 from ailab_bot.model.diagnosis import Diagnosis
 from ailab_bot.model.policy import ERROR_IN_CHANGE
 from ailab_bot.model.report import Report
@@ -232,20 +236,25 @@ def _whole(text: str) -> str:
 
 
 def results_to_json(
-    verdicts: Sequence[Verdict], failures: Sequence[FailureSummary], conclusion: Conclusion
+    verdicts: Sequence[Verdict],
+    failures: Sequence[FailureSummary],
+    conclusion: Conclusion,
+    shadow: bool = False,
 ) -> Json:
-    """The document of `ailab judge --json`."""
+    """The document of `ailab judge --json`. `shadow`: no verdict blocks anything yet."""
     return {
         "schema": SCHEMA,
         "results": [_verdict(verdict) for verdict in verdicts],
         "failures": [_failure_summary(failure) for failure in failures],
         "conclusion": conclusion.value,
+        "shadow": shadow,
     }
 
 
 def report_to_json(report: Report) -> Json:
     """The document of `ailab ab --json`: the results and everything around them."""
-    return results_to_json(report.verdicts, report.failures, report.conclusion) | {
+    shadow = report.shadow_reason != ""
+    return results_to_json(report.verdicts, report.failures, report.conclusion, shadow) | {
         "plan": {
             "scenarios": [
                 {"scenario": c.scenario, "taken": c.taken, "reason": c.reason}
@@ -298,6 +307,25 @@ def diagnosis_to_json(diagnosis: Diagnosis) -> Json:
     }
 
 
+def calibration_to_json(calibration: Calibration) -> Json:
+    """The document of `ailab calibrate --json`."""
+    row = _jsonable(calibration)
+    assert isinstance(row, dict)
+    return {"schema": SCHEMA, **row, "too_noisy": sorted(calibration.too_noisy)}
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_jsonable(each) for each in value]
+    if is_dataclass(value):
+        return {each.name: _jsonable(getattr(value, each.name)) for each in fields(value)}
+    return value
+
+
 def _verdict(verdict: Verdict) -> Json:
     return {
         "scenario": verdict.scenario,
@@ -331,3 +359,64 @@ def _interval(interval: Interval | None) -> list[float] | None:
 def _failure_summary(failure: FailureSummary) -> Json:
     fields: Mapping[str, object] = vars(failure)
     return {**fields, "outcome": failure.outcome.value, "output_tail": list(failure.output_tail)}
+
+
+_VERDICT_NAME = re.compile(r"[^\W_][\w.-]{0,63}:[A-Za-z_]\w{0,63}@[\w.-]{4,64}")
+_OPINION = {"schema", "when", "verdict", "right", "note"}
+
+
+def is_verdict_name(text: str) -> bool:
+    """Whether `text` is `<scenario>:<metric>@<head or report>`."""
+    return _VERDICT_NAME.fullmatch(text) is not None
+
+
+def opinion_to_json(opinion: Opinion) -> str:
+    """One line, without its end."""
+    row: Json = {
+        "schema": SCHEMA,
+        "when": opinion.when.isoformat(timespec="seconds"),
+        "verdict": opinion.verdict,
+        "right": opinion.right,
+    }
+    if opinion.note:
+        row["note"] = opinion.note
+    return json.dumps(row, ensure_ascii=False, allow_nan=False)
+
+
+def parse_opinions(lines: Iterable[str], source: str) -> tuple[Opinion, ...]:
+    """Opinions in file order; blank lines are skipped. UserError for the first bad line."""
+    opinions = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            opinions.append(_parse_opinion(_load(line)))
+        except _BadTrialError as error:
+            raise UserError(
+                f"{source}:{number}: not an opinion",
+                why=str(error),
+                advice="Each line must be one that `ailab feedback` wrote; delete what is not.",
+            ) from None
+    return tuple(opinions)
+
+
+def _parse_opinion(row: Json) -> Opinion:
+    unknown, missing = sorted(set(row) - _OPINION), sorted(_OPINION - {"note"} - set(row))
+    if unknown or missing:
+        _refuse(f"unknown key {unknown[0]!r:.60}" if unknown else f"missing {', '.join(missing)}")
+    if row["schema"] != SCHEMA or type(row["schema"]) is not int:
+        _refuse(f"schema {row['schema']!r:.20} is not {SCHEMA}; a newer ailab may read it")
+    if not isinstance(row["right"], bool):
+        _refuse("right must be true or false")
+    name, note = _text(row["verdict"], "verdict"), row.get("note", "")
+    if not is_verdict_name(name):
+        _refuse(f"{name!r:.80} names no verdict")
+    if not isinstance(note, str):
+        _refuse("note must be a text")
+    try:
+        when = datetime.fromisoformat(_text(row["when"], "when"))
+    except ValueError:
+        _refuse("when is not a time such as 2026-01-31T12:00:00+00:00")
+    if when.tzinfo is None:
+        _refuse("when has no time zone")
+    return Opinion(when, name, row["right"], _whole(note))

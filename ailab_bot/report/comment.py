@@ -180,9 +180,12 @@ def _row_icon(verdict: Verdict) -> str:
 def _icon(report: Report) -> str:
     if any(failure.blocks_the_change for failure in report.failures):
         return "🔴"
-    kinds = [verdict.kind for verdict in report.verdicts if verdict.gates]
-    if VerdictKind.REGRESSION in kinds:
+    gating = [verdict.kind for verdict in report.verdicts if verdict.gates]
+    if VerdictKind.REGRESSION in gating:
         return "🔴"
+    kinds = [v.kind for v in report.verdicts if v.gates or v.metric == "ttfb_s"]
+    if VerdictKind.REGRESSION in kinds:
+        return "🟠"
     if report.conclusion is Conclusion.ERROR or report.failures or not kinds:
         return "⚠️"
     for kind in (VerdictKind.INCONCLUSIVE, VerdictKind.IMPROVEMENT):

@@ -24,8 +24,9 @@ def headline(
     """
     regressed = _of(verdicts, VerdictKind.REGRESSION, gates=True)
     side = _of(verdicts, VerdictKind.REGRESSION, gates=False)
-    improved = _of(verdicts, VerdictKind.IMPROVEMENT, gates=True)
-    unknown = _of(verdicts, VerdictKind.INCONCLUSIVE, gates=True)
+    advisory = [verdict for verdict in side if verdict.metric == "ttfb_s"]
+    improved = _leading(verdicts, VerdictKind.IMPROVEMENT)
+    unknown = _leading(verdicts, VerdictKind.INCONCLUSIVE)
     blocking = [failure for failure in failures if failure.blocks_the_change]
     if regressed:
         more = f" and {len(regressed) - 1} more" if len(regressed) > 1 else ""
@@ -56,6 +57,12 @@ def headline(
             "Incomplete: not everything was measured",
             "The notes and the list of scenarios below say why; then measure again.",
         )
+    if advisory:
+        more = f" and {len(advisory) - 1} more" if len(advisory) > 1 else ""
+        return (
+            f"Slower to first batch: {_effect(advisory[0], name)}{more} (advisory)",
+            "It does not block, and the notes below say why; look at it all the same.",
+        )
     if side:
         return (
             f"Time to first batch is fine, but {_metric(side[0], name)} grew: "
@@ -83,6 +90,12 @@ def headline(
 def _of(verdicts: Sequence[Verdict], kind: VerdictKind, gates: bool) -> list[Verdict]:
     found = [verdict for verdict in verdicts if verdict.kind is kind and verdict.gates is gates]
     return sorted(found, key=lambda verdict: -abs(verdict.effect or 0.0))
+
+
+def _leading(verdicts: Sequence[Verdict], kind: VerdictKind) -> list[Verdict]:
+    """Those that gate, and times to first batch that only do not because they are advisory."""
+    advisory = [v for v in _of(verdicts, kind, gates=False) if v.metric == "ttfb_s"]
+    return _of(verdicts, kind, gates=True) + advisory
 
 
 def _effect(verdict: Verdict, name: Callable[[str], str]) -> str:

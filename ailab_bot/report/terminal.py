@@ -72,7 +72,7 @@ def print_report(report: Report, console: Console) -> None:
     for explanation in report.explanations:
         _print_explanation(explanation, console)
     for note in report.notes:
-        console.print(Text(f"Note: {clean(note, 400)}"))
+        print_note(note, console)
     spent = duration(report.runner_seconds)
     base, head = report.base, report.head
     commits = f"base {base.sha[:12]} ({clean(base.ref)}), head {head.sha[:12]} ({clean(head.ref)})"
@@ -116,6 +116,11 @@ def print_verdicts(
 def _print_reason(verdict: Verdict, console: Console) -> None:
     console.print(Text(f"{clean(verdict.scenario)} {_word(verdict)}: {verdict.reason}"))
     console.print(Text(f"  {method_text(verdict)}", style="dim"))
+
+
+def print_note(note: str, console: Console) -> None:
+    """A remark below the table."""
+    console.print(Text(f"Note: {clean(note, 400)}"))
 
 
 def print_comment(markdown: str, console: Console) -> None:

@@ -18,6 +18,7 @@ ALLOWED = {
     "version": set(),
     "model": {"model"},
     "config": {"model"},
+    "policyfile": {"model", "config"},
     "stats": {"stats", "model"},
     "plan": {"plan", "model", "stats", "config"},
     "judge": {"model", "stats", "config"},
@@ -25,10 +26,12 @@ ALLOWED = {
     "report": {"report", "model"},
     "demo": {"demo", "model"},
     "flows": {
-        "flows", "model", "config", "stats", "plan", "judge", "measure", "report", "demo",
+        "flows", "model", "config", "policyfile", "stats", "plan", "judge", "measure", "report",
+        "demo",
     },
     "cli": {
-        "flows", "model", "config", "stats", "plan", "judge", "measure", "report", "demo",
+        "flows", "model", "config", "policyfile", "stats", "plan", "judge", "measure", "report",
+        "demo",
     },
     "__main__": {"cli"},
     "__init__": set(),
@@ -40,7 +43,7 @@ DOORS = {
     "scipy": {"stats", "plan"},
     "jinja2": {"report"},
     "rich": {"report", "cli"},
-    "yaml": {"config"},
+    "yaml": {"config", "policyfile"},
     "torch": set(),
 }
 

@@ -108,7 +108,7 @@ def test_without_any_variance_equal_times_are_no_change_and_others_a_regression(
 def test_a_missing_arm_is_an_incomplete_measurement_and_no_success(tmp_path: Path) -> None:
     result = judge(tmp_path, [r for r in rows(0.0) if r["arm"] == "base"], "--json", "-")
     assert json.loads(result.stdout) == {
-        "schema": 1, "results": [], "failures": [], "conclusion": "error",
+        "schema": 1, "results": [], "failures": [], "conclusion": "error", "shadow": False,
     }  # fmt: skip
     assert result.returncode == 3
 

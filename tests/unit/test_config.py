@@ -249,3 +249,16 @@ def test_a_wrong_setting_is_refused(line: str, tmp_path: Path) -> None:
     (tmp_path / "ailab.yml").write_text(line + "\n")
     with pytest.raises(UserError, match=r"ailab\.yml is malformed"):
         load_config(tmp_path / "ailab.yml", tmp_path)
+
+
+def test_the_false_positive_budget_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ailab.yml"
+    path.write_text("false_positives_per_week: 0.5\nverdicts_per_week: 300\ngate_anyway: [a, 1]\n")
+    config = load_config(path, tmp_path)
+    assert (config.false_positives_per_week, config.verdicts_per_week) == (0.5, 300)
+    assert config.gate_anyway == ("a", "1")
+    assert config.folder == tmp_path
+    path.write_text("false_positives_per_week: 0\nverdicts_per_week: .inf\ngate_anyway: a\n")
+    with pytest.raises(UserError) as caught:
+        load_config(path, tmp_path)
+    assert caught.value.why.count("ailab.yml:") == 3
