@@ -9,7 +9,8 @@ Three questions are asked of the evidence (see `evidence`), of all blocks so far
   slower in a good part of the blocks.
 
 The evidence is about a shift of all trials. Where an arm's noise changes as well, the floor and the
-middle of the trials move differently; so the median of the blocks has to agree with every verdict.
+middle of the trials move differently; so an effect is announced only if most of the blocks show it
+too, and NO_CHANGE only if the median block does.
 The margin is the indifference zone's lower end: effects between it and the threshold may be called
 either way. A head that is slow only in some trials has a capital of its own, with its own share of
 the error. Refuses to know what a scenario or a metric is: numbers in, numbers out.
@@ -39,6 +40,8 @@ _CHUNK = 64
 _TAIL_PART = 0.25
 #: NO_CHANGE rules out, at this error, that head is far slower in this share of the blocks.
 _TAIL_SHARE, _TAIL_SHARE_ERROR = 0.3, 0.2
+#: An announced effect has to show, beyond the margin, in this share of the blocks.
+_MOST_BLOCKS = 0.6
 #: Slow trials that are this improbable by chance (1 in 4) are named where nothing is decided.
 _TAIL_DOUBT = 4.0
 #: How an interval's end is sought: steps outwards, then false positions within the last step.
@@ -215,14 +218,13 @@ def _shift(rows: _Rows, tested: Array, direction: Array) -> Array:
     return np.stack([rows.joined(split[:, each]) for each in range(many)])
 
 
-def _running_medians(samples: Sequence[Sample]) -> Array:
-    """Median log ratio of the blocks so far, after each block, shape (samples, blocks)."""
+def _running_quantiles(samples: Sequence[Sample], *shares: float) -> list[Array]:
+    """Quantiles of the log ratios so far, after each block: per share, shape (samples, blocks)."""
     ratios = np.zeros((len(samples), max(len(sample.base) for sample in samples)))
     for row, sample in zip(ratios, samples, strict=True):
         row[: len(sample.base)] = sample.log_ratios
-    return np.stack(
-        [np.median(ratios[:, : block + 1], axis=1) for block in range(ratios.shape[1])], axis=1
-    )
+    blocks = range(1, ratios.shape[1] + 1)
+    return list(np.stack([np.quantile(ratios[:, :n], shares, axis=1) for n in blocks], axis=2))
 
 
 def _first(hit: Mask) -> NDArray[np.int64]:
@@ -276,14 +278,14 @@ def _decide(samples: Sequence[Sample], rules: Sequence[Rule]) -> list[Decision]:
     slower = np.ones(len(rows.sample))
     tail_up = rows.joined(tail_gains(rows.pairs, slower))
     tail_down = rows.joined(tail_gains(rows.pairs, -slower))
-    medians = _running_medians(samples)
+    few, medians, most = _running_quantiles(samples, 1 - _MOST_BLOCKS, 0.5, _MOST_BLOCKS)
     clears = log_capital(over) >= side, log_capital(under) >= side
-    agrees = medians > np.log1p(margin)[:, None], medians < np.log1p(-margin)[:, None]
+    shows = few > np.log1p(margin)[:, None], most < np.log1p(-margin)[:, None]
     always = np.ones((len(samples), 1), dtype=bool)
     in_shift, in_tail = error * (1 - _TAIL_PART), error * _TAIL_PART
     effects = [
-        _look_for(Direction.UP, Shape.SHIFT, up, in_shift, stage, clears[0] & agrees[0]),
-        _look_for(Direction.DOWN, Shape.SHIFT, down, in_shift, stage, clears[1] & agrees[1]),
+        _look_for(Direction.UP, Shape.SHIFT, up, in_shift, stage, clears[0] & shows[0]),
+        _look_for(Direction.DOWN, Shape.SHIFT, down, in_shift, stage, clears[1] & shows[1]),
         _look_for(Direction.UP, Shape.TAIL, tail_up, in_tail, stage, always),
         _look_for(Direction.DOWN, Shape.TAIL, tail_down, in_tail, stage, always),
     ]

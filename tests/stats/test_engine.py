@@ -171,6 +171,16 @@ def test_a_head_that_is_slow_in_some_trials_is_seldom_called_no_change(by: float
     assert len(named) > 0.75 * len(found)
 
 
+def test_a_head_that_scatters_more_to_both_sides_is_seldom_called_faster() -> None:
+    random = np.random.default_rng(8)
+    drawn = np.stack([replay(PAIRS, POLICY.max_blocks, 0.0, random) for _ in range(200)])
+    quiet = np.exp(0.25 * (np.log(drawn) - np.log(np.median(drawn, axis=(1, 2), keepdims=True))))
+    quiet[:, :, 1] *= np.exp(random.normal(0, 0.15, drawn.shape[:2]))
+    found = decide([Sample(*seconds.T) for seconds in quiet], [RULE] * len(quiet))
+    assert share(found, Direction.DOWN) < 0.1, "its floor is lower, but not most of its blocks"
+    assert share(found, Direction.UP) < 0.05
+
+
 def test_a_decision_does_not_depend_on_its_neighbours_or_on_later_blocks() -> None:
     random = np.random.default_rng(8)
     samples = [Sample(*replay(PAIRS, n, 0.1, random).T) for n in (40, 7, 23, 40, 1)]
