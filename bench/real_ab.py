@@ -39,6 +39,7 @@ def build(folder: Path, scenario: str, delay_s: float) -> None:
     definition = yaml.safe_load((source / "scenario.yml").read_text(encoding="utf-8"))
     definition["command"] = [word.replace("{scenario_dir}/", "") for word in definition["command"]]
     definition["metrics"] = ["ttfb_s"]
+    definition.pop("steps", None)  # only for step_time_s
     git(folder, "init", "--quiet", "--initial-branch=main")
     place = folder / ".ailab" / "scenarios" / scenario
     place.mkdir(parents=True)

@@ -130,6 +130,21 @@ def test_the_capital_cannot_be_expected_to_grow_without_an_effect(source: str) -
     assert (best >= np.log(2)).any(), "a bet that can never win says nothing"
 
 
+@pytest.mark.parametrize("gap", [0.05, 0.06, 0.34])
+def test_nor_can_it_with_less_than_the_tested_effect_under_noise_of_two_modes(gap: float) -> None:
+    """Below the tested effect the coin is fair or worse only under unimodal noise: the worst case
+    that we know, two narrow modes as far apart as the bets look.
+    """
+    random = np.random.default_rng(6)
+    slow = np.where(random.random((2000, POLICY.max_blocks, 2)) < 0.5, gap, 0.0)
+    logs = slow + random.normal(0, 0.002, slow.shape)
+    ones = np.ones(len(logs))
+    pairs = Pairs(logs[..., 0], logs[..., 1], LIMITS.scale * ones, RULE.zone * ones)
+    for tested in (RULE.margin, RULE.threshold):
+        best = log_capital(shift_gains(pairs, tested * ones, ones)).max(axis=1)
+        assert at_most(int((best >= np.log(20)).sum()), len(best), 0.01)
+
+
 def test_evidence_goes_on_where_it_stopped_so_a_rerun_cannot_buy_a_verdict() -> None:
     """Five reruns of 40 blocks, each looked at after every block, all without an effect."""
     random = np.random.default_rng(11)
