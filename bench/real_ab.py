@@ -1,11 +1,13 @@
 """Real comparisons of a real scenario: nothing injected, and a delay of 5 and 10 % of its TTFB.
 
     python bench/real_ab.py [--times 20] [--scenario recsys-embeddings] [--state real_ab.jsonl]
+                            [--core N]
 
 Each is one `ailab ab` as users type it, on a git repository whose head differs from its base in one
 line (a comment, or a sleep before everything else). The three take turns, so that they see the
-same machine. Takes about a minute per comparison; what is done is kept in the state file, and the
-next call goes on from there.
+same machine. Takes two minutes per comparison; what is done is kept in the state file, and the
+next call goes on from there. `--core` pins the trials (`noise: {pin: N}`), so that other work can
+have the other cores.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", *words], cwd=folder, check=True, env={**os.environ, **names})
 
 
-def build(folder: Path, scenario: str, delay_s: float) -> None:
+def build(folder: Path, scenario: str, delay_s: float, core: int | None) -> None:
     """A repository with the scenario at its root; head sleeps first, or only says that it might."""
     source = SCENARIOS / scenario
     definition = yaml.safe_load((source / "scenario.yml").read_text(encoding="utf-8"))
@@ -44,6 +46,9 @@ def build(folder: Path, scenario: str, delay_s: float) -> None:
     place = folder / ".ailab" / "scenarios" / scenario
     place.mkdir(parents=True)
     (place / "scenario.yml").write_text(yaml.safe_dump(definition), encoding="utf-8")
+    if core is not None:
+        pinned = yaml.safe_dump({"noise": {"pin": str(core)}})
+        (folder / ".ailab" / "config.yml").write_text(pinned, encoding="utf-8")
     for path in source.iterdir():
         if path.name != "scenario.yml":
             (folder / path.name).write_bytes(path.read_bytes())
@@ -55,11 +60,11 @@ def build(folder: Path, scenario: str, delay_s: float) -> None:
     git(folder, "commit", "--quiet", "--all", "--message", "The change")
 
 
-def compare(scenario: str, delay_s: float) -> Row:
+def compare(scenario: str, delay_s: float, core: int | None) -> Row:
     """One `ailab ab`; its verdict and what it cost."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        build(folder, scenario, delay_s)
+        build(folder, scenario, delay_s, core)
         words = ["ab", "HEAD~1", "HEAD", "--quiet", "--json", "-"]
         result = subprocess.run(
             [sys.executable, "-m", "ailab_bot", *words],
@@ -77,6 +82,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--scenario", default="recsys-embeddings")
     parser.add_argument("--state", type=Path, default=Path("real_ab.jsonl"))
+    parser.add_argument("--core", type=int)
     arguments = parser.parse_args()
     rows: list[Row] = []
     if arguments.state.exists():
@@ -86,9 +92,9 @@ def main() -> None:
             if sum(row["injected"] == effect for row in rows) > turn:
                 continue
             clean = [float(str(row["base_median"])) for row in rows] or [
-                float(str(compare(arguments.scenario, 0.0)["base_median"]))
+                float(str(compare(arguments.scenario, 0.0, arguments.core)["base_median"]))
             ]
-            row = compare(arguments.scenario, effect * statistics.median(clean))
+            row = compare(arguments.scenario, effect * statistics.median(clean), arguments.core)
             rows.append({"injected": effect, **row})
             with arguments.state.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
