@@ -4,10 +4,10 @@ Within a block the order of the arms is random. If head is base times exp(shift)
 divided by exp(shift), which of the block's two values belongs to head is a fair coin, whatever the
 noise: its tails, its drift, its autocorrelation. So a bettor who sees the two values of a block,
 but not which is which, and stakes on the larger being head's, cannot expect to gain while the shift
-is the one tested (nor while it is smaller, if the noise has one mode). The capital is an e-process: by Ville's inequality it ever reaches 1/a
-with probability at most a, after any number of looks, and capitals of stages, machines and reruns
-multiply (Ramdas, Grünwald, Vovk, Shafer: Game-theoretic statistics and safe anytime-valid
-inference, Statistical Science 2023).
+is the one tested (nor while it is smaller, if the noise has one mode). The capital is an e-process:
+by Ville's inequality it ever reaches 1/a with probability at most a, after any number of looks, and
+capitals of stages, machines and reruns multiply (Ramdas, Grünwald, Vovk, Shafer: Game-theoretic
+statistics and safe anytime-valid inference, Statistical Science 2023).
 
 How much is staked decides the power, never the error. The stake is the likelihood ratio of the two
 assignments under a noise model: a sharp floor, an exponential tail upwards (other work only ever
