@@ -151,8 +151,9 @@ def _rule(case: _Case, policy: Policy) -> Rule:
     margin, threshold = limits.margin, limits.threshold
     if case.metric.endswith("_s"):
         # What is below the clock's and the scheduler's grain is no effect, however short the
-        # scenario. The smaller value of the first block does not say which arm it belongs to.
-        grain = policy.margin_s / float(min(case.base[0], case.head[0]))
+        # scenario. The larger value of the first block does not say which arm it belongs to; the
+        # smaller one would let a single trial that ended at once widen the threshold to anything.
+        grain = policy.margin_s / float(max(case.base[0], case.head[0]))
         margin, threshold = max(margin, grain), max(threshold, grain)
     return Rule(
         threshold=min(threshold, 0.9),
@@ -321,33 +322,38 @@ def _slow(sample: Sample, scale: float) -> tuple[int, int]:
 def _reason(decision: Decision, rule: Rule, slow_base: int, slow_head: int) -> str:
     """The sentence that says why: what the screen saw, what fresh blocks said to it."""
     limit = f"±{rule.threshold * 100:.3g} %"
-    blocks, fresh = decision.blocks, f"{decision.fresh_blocks} fresh blocks"
-    some = (
-        f"head was far slower than base in {slow_head} of {blocks} blocks "
-        f"and far faster in {slow_base}"
-    )
+    blocks = _counted(decision.blocks, "block")
+    screen = _counted(decision.screen_blocks, "block")
+    fresh = _counted(decision.fresh_blocks, "fresh block")
+    some = f"head was far slower than base in {slow_head} of {blocks} and far faster in {slow_base}"
     if decision.announced:
         way = "slower" if decision.found is Direction.UP else "faster"
         if decision.shape is Shape.TAIL:
             return f"slow in some trials only: {some}; {fresh} confirmed it"
         return (
-            f"{decision.screen_blocks} blocks found head {way}, {fresh} confirmed it, and together "
+            f"{screen} found head {way}, {fresh} confirmed it, and together "
             f"they rule out that it is within the margin of {rule.margin * 100:.3g} %"
         )
     seen = ""
     if decision.screen is not None:
         way = "slower" if decision.screen is Direction.UP else "faster"
-        seen = f"{decision.screen_blocks} blocks found head {way}, but "
+        seen = f"{screen} found head {way}, but "
     if decision.found is Direction.CLEAN:
         inside = f"the interval lies inside the threshold {limit}"
         if seen:
             return f"{seen}with {fresh} {inside}"
-        return f"after {blocks} blocks {inside}"
+        return f"after {blocks} {inside}"
     if decision.tail_doubt:
         return f"{some}: too often to call it no change, too seldom to call it an effect"
     if seen:
-        return f"{seen}{fresh} were not enough to confirm it"
+        verb = "was" if decision.fresh_blocks == 1 else "were"
+        return f"{seen}{fresh} {verb} not enough to confirm it"
+    verb = "shows" if decision.blocks == 1 else "show"
     return (
-        f"{blocks} blocks show neither a significant effect nor that there is none of "
+        f"{blocks} {verb} neither a significant effect nor that there is none of "
         f"{rule.threshold * 100:.3g} % or more"
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
