@@ -162,6 +162,16 @@ def test_a_stage_on_fresh_blocks_forgets_what_was_won_before() -> None:
     assert fresh[0] == pytest.approx(np.log([1, 1, 1, 1, 1.5, 2.25]))
 
 
+def test_the_block_that_ends_the_screen_is_no_fresh_one() -> None:
+    """A block outweighs "no effect" by two at most, so 20 to 1 take five blocks of their own."""
+    rule = Rule(**{**vars(RULE), "error": RULE.stage_error})
+    certain = [Sample(np.full(40, 1.0), np.full(40, ratio)) for ratio in (1.1, 1.3, 0.8, 2.0)]
+    for decision in decide(certain, [rule] * len(certain)):
+        assert decision.announced
+        assert decision.screen_blocks >= 5
+        assert decision.fresh_blocks >= 5
+
+
 def test_slow_trials_of_one_arm_are_evidence_and_of_both_are_not() -> None:
     base = np.zeros((1, 30))
     head = np.where(np.arange(30) % 3 == 0, 0.5, 0.0)[None, :]
