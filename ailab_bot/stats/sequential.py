@@ -9,8 +9,7 @@ Three questions are asked of the evidence (see `evidence`), of all blocks so far
   slower in a good part of the blocks.
 
 The evidence is about a shift of all trials. Where an arm's noise changes as well, the floor and the
-middle of the trials move differently; so an effect is announced only if most of the blocks show it
-too, and NO_CHANGE only if the median block does.
+middle of the trials move differently; so what is said has to hold for most of the blocks, too.
 The margin is the indifference zone's lower end: effects between it and the threshold may be called
 either way. A head that is slow only in some trials has a capital of its own, with its own share of
 the error. Refuses to know what a scenario or a metric is: numbers in, numbers out.
@@ -40,7 +39,8 @@ _CHUNK = 64
 _TAIL_PART = 0.25
 #: NO_CHANGE rules out, at this error, that head is far slower in this share of the blocks.
 _TAIL_SHARE, _TAIL_SHARE_ERROR = 0.3, 0.2
-#: An announced effect has to show, beyond the margin, in this share of the blocks.
+#: An announced effect has to show, beyond the margin, in this share of the blocks, and without one
+#: as many lie below the threshold, and as many above minus the threshold.
 _MOST_BLOCKS = 0.6
 #: Slow trials that are this improbable by chance (1 in 4) are named where nothing is decided.
 _TAIL_DOUBT = 4.0
@@ -278,7 +278,7 @@ def _decide(samples: Sequence[Sample], rules: Sequence[Rule]) -> list[Decision]:
     slower = np.ones(len(rows.sample))
     tail_up = rows.joined(tail_gains(rows.pairs, slower))
     tail_down = rows.joined(tail_gains(rows.pairs, -slower))
-    few, medians, most = _running_quantiles(samples, 1 - _MOST_BLOCKS, 0.5, _MOST_BLOCKS)
+    few, most = _running_quantiles(samples, 1 - _MOST_BLOCKS, _MOST_BLOCKS)
     clears = log_capital(over) >= side, log_capital(under) >= side
     shows = few > np.log1p(margin)[:, None], most < np.log1p(-margin)[:, None]
     always = np.ones((len(samples), 1), dtype=bool)
@@ -292,7 +292,7 @@ def _decide(samples: Sequence[Sample], rules: Sequence[Rule]) -> list[Decision]:
     rare = log_capital(rows.joined(tail_bound_gains(rows.pairs, _TAIL_SHARE)))
     inside = np.minimum(log_capital(below), log_capital(above)) >= side
     inside &= rare >= -np.log(_TAIL_SHARE_ERROR)
-    inside &= np.abs(medians) < np.log1p(threshold)[:, None]
+    inside &= (most < np.log1p(threshold)[:, None]) & (few > -np.log1p(threshold)[:, None])
     doubt = np.maximum(effects[2].capital, effects[3].capital) >= np.log(_TAIL_DOUBT)
     lengths = np.array([len(sample.base) for sample in samples])
     clean = _first(inside)

@@ -80,6 +80,34 @@ def test_a_bias_within_the_margin_is_hardly_ever_announced() -> None:
     assert at_most(round(share(found, Direction.UP) * len(found)), len(found), 1e-3)
 
 
+def quieter(by: float, replays: int, seed: int) -> Array:
+    """Logs of the recorded noise at a share of its size, shape (replays, blocks, 2)."""
+    random = np.random.default_rng(seed)
+    logs = np.log([replay(PAIRS, POLICY.max_blocks, 0.0, random) for _ in range(replays)])
+    shrunk: Array = by * (logs - np.median(logs, axis=(1, 2), keepdims=True))
+    return shrunk
+
+
+def test_a_bias_as_large_as_the_margin_is_refuted_before_it_is_announced() -> None:
+    """On a quiet machine "no effect" is soon refuted: then the margin alone holds a bias back."""
+    rule = Rule(**{**vars(RULE), "margin": 0.04})
+    logs = quieter(0.25, 400, seed=4)
+    logs[..., 1] += np.log1p(rule.margin)
+    found = decide([Sample(*np.exp(each).T) for each in logs], [rule] * len(logs))
+    announced = sum(decision.announced for decision in found)
+    assert at_most(announced, len(found), rule.interval_error)
+
+
+def test_a_head_that_is_somewhat_slower_in_most_blocks_is_seldom_called_no_change() -> None:
+    """Its floor is base's, so the evidence sees nothing; but most of the blocks do."""
+    logs = quieter(0.25, 300, seed=4)
+    slow = np.random.default_rng(5).random(logs.shape[:2]) < 0.6
+    logs[..., 1] += np.log(1.15) * slow
+    found = decide([Sample(*np.exp(each).T) for each in logs], [RULE] * len(logs))
+    assert share(found, Direction.CLEAN) < 0.3
+    assert share(found, Direction.DOWN) == 0.0
+
+
 @pytest.mark.parametrize(
     ("effect", "least_found", "most_blocks"), [(0.05, 0.85, 28), (0.10, 0.99, 18), (0.20, 0.99, 20)]
 )
@@ -197,11 +225,9 @@ def test_a_head_that_is_slow_in_some_trials_is_seldom_called_no_change(by: float
 
 
 def test_a_head_that_scatters_more_to_both_sides_is_seldom_called_faster() -> None:
-    random = np.random.default_rng(8)
-    drawn = np.stack([replay(PAIRS, POLICY.max_blocks, 0.0, random) for _ in range(200)])
-    quiet = np.exp(0.25 * (np.log(drawn) - np.log(np.median(drawn, axis=(1, 2), keepdims=True))))
-    quiet[:, :, 1] *= np.exp(random.normal(0, 0.15, drawn.shape[:2]))
-    found = decide([Sample(*seconds.T) for seconds in quiet], [RULE] * len(quiet))
+    logs = quieter(0.25, 200, seed=8)
+    logs[..., 1] += np.random.default_rng(9).normal(0, 0.15, logs.shape[:2])
+    found = decide([Sample(*np.exp(each).T) for each in logs], [RULE] * len(logs))
     assert share(found, Direction.DOWN) < 0.1, "its floor is lower, but not most of its blocks"
     assert share(found, Direction.UP) < 0.05
 
