@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 help: ## What can be made here
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
 
-demo: $(READY) ## The main job on a bundled repository: about two minutes
+demo: $(READY) ## The main job on a bundled repository: about three minutes
 	$(BIN)/ailab demo
 
 test: $(READY) lint types unit ## Everything that CI runs

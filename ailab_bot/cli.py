@@ -29,7 +29,7 @@ exit status: 0 fine, 1 a confirmed regression, 2 you have to fix something,
 
 _DEMO_STORY = """\
 A small training platform is built as a git repository. Its newest commit, "Record run metadata
-in the background", looks harmless. AI Lab bot now measures it against main, about two minutes.
+in the background", looks harmless. AI Lab bot now measures it against main, about three minutes.
 """
 _DEMO_NEXT = """\
 

@@ -46,20 +46,26 @@ def test_the_change_is_about_speed_alone(tmp_path: Path) -> None:
 
 @pytest.mark.torch
 def test_the_demo_finds_and_explains_the_planted_regression(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "ailab_bot", "demo", "--json", "r.json", "--seed", "1"]
-    result = subprocess.run(
-        words, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    document = json.loads((tmp_path / "r.json").read_text())
-    kinds = {(v["scenario"], v["metric"]): v["verdict"] for v in document["results"]}
-    assert kinds["ranking", "ttfb_s"] == "REGRESSION"
-    assert kinds["features", "ttfb_s"] != "REGRESSION"
+    for seed in (1, 2, 3):
+        words = [sys.executable, "-m", "ailab_bot", "demo", "--json", "r.json", "--seed", str(seed)]
+        result = subprocess.run(
+            words, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        document = json.loads((tmp_path / "r.json").read_text())
+        kinds = {(v["scenario"], v["metric"]): v["verdict"] for v in document["results"]}
+        assert kinds["features", "ttfb_s"] != "REGRESSION"
+        if kinds["ranking", "ttfb_s"] == "REGRESSION":
+            break
+        # On a machine with busy neighbours "not enough to know" is honest; "no change" never is.
+        assert kinds["ranking", "ttfb_s"] == "INCONCLUSIVE"
+    else:
+        pytest.fail("three runs could not tell a third more from noise:\n" + result.stdout)
     (why,) = document["explanations"]
     assert why["imports_added"][0]["module"] == "pandas"
     assert why["imports_added"][0]["importer"] == "trainkit/report.py:3"
     blocked = why["phases"]["first_batch"]
-    assert blocked["head_s"] - blocked["base_s"] > 0.2, "the logger waits for its collector"
+    assert blocked["head_s"] - blocked["base_s"] > 0.4, "the logger waits for its collector"
     comment = (tmp_path / "ailab-demo-comment.md").read_text()
     assert "Slower to first batch: `ranking`" in comment
     assert "Try next" in result.stderr
