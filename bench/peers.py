@@ -1,9 +1,10 @@
 """How others decide whether head is slower than base, restated for one comparison.
 
 Each rule takes seconds of shape (replays, blocks, 2) (base, head) and says for each replay whether
-it would announce a slowdown. The rules are restated from their sources as of 2026, not imported:
-the packages read their own files, and none of them is a dependency of ours. Where a tool compares
-against a history of many builds, it gets the same number of runs of each arm instead.
+it would announce a slowdown. The rules are restated from their sources as of 2026 for many replays
+at once; `peer_packages.py` asks the packages that can be asked, pyperf and asv, whether they agree.
+Where a tool compares against a history of many builds, it gets the same number of runs of each arm
+instead.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def mann_whitney_p(seconds: Array) -> Array:
     return result
 
 
-def pyperf(seconds: Array) -> Mask:
+def pyperf_rule(seconds: Array) -> Mask:
     """`pyperf compare_to` (2.10): Student's two-sample t at 95 %, two-sided, and a slower mean."""
     base, head = seconds[..., 0], seconds[..., 1]
     n = seconds.shape[1]
@@ -144,7 +145,7 @@ def peers(null: Array) -> list[Peer]:
         Peer("one run, 5 %", 1, lambda s: one_run(s) > 0.05),
         Peer("Welch .05", 20, lambda s: welch_p(s) < 0.05),
         Peer("Mann-Whitney .01", 20, lambda s: mann_whitney_p(s) < 0.01),
-        Peer("pyperf", 20, pyperf),
+        Peer("pyperf", 20, pyperf_rule),
         Peer("asv", 20, asv),
         Peer("Perfherder t > 7", 12, lambda s: perfherder(s) > 7),
         Peer("rustc-perf", 3, rustc_perf(history)),

@@ -5,7 +5,8 @@
 All rules see the same replays, of recorded and of synthetic noise, with and without an effect. For
 ours also: how often the interval covers the effect at the block where the measurement stopped,
 announcements of the wrong sign, and the announced size minus the true one. `--equal` tunes the
-others to our rate of false alarms and asks how many blocks each needs for our power.
+others to our rate of false alarms: what they then find with our blocks, and the blocks that each
+needs for our power.
 
 20,000 replays take about half an hour on two cores; the default of 2,000 a few minutes.
 """
@@ -160,46 +161,58 @@ TUNABLE = {
     "Mann-Whitney": mann_whitney,
     "Perfherder's t": perfherder,
 }
-LENGTHS = (10, 15, 20, 25, 30, 35, 40, 50, 60, 80, 100, 140, 200)
-
+LENGTHS = (10, 12, 14, 16, 18, 20, 22, 24, 27, 30, 35, 40, 50, 60, 80, 100, 140, 200)
 
 #: What a rule may announce this rarely: nothing, or a bias as layout and caches make it.
 BIASES = (0.0, 0.011)
+#: The others' critical values come from so many times as many replays as our rate.
+TUNING_FACTOR = 5
 
 
 def compare_equal(many: int, seed: int) -> None:
-    """At our rate of false alarms: power with 40 blocks, blocks for our power.
+    """At our rate of false alarms: power with our blocks and with 40, blocks for our power.
 
-    The critical values of the others come from other replays than the power, and are set for the
-    rate at which ours announces nothing at all (its error), then for that at which it announces a
-    bias.
+    The critical values of the others come from other replays than the power. The rate is the one
+    at which ours announces the same replays (1 in them where it announces none): for no effect,
+    then for a bias.
     """
     for name, draw in sources().items():
         random = np.random.default_rng(seed)
-        tuning, fresh = draw(many, LENGTHS[-1], random), draw(many // 4, LENGTHS[-1], random)
+        tuning = draw(many * TUNING_FACTOR, LENGTHS[-1], random)
+        fresh = draw(many // 4, LENGTHS[-1], random)
+        shifted = {effect: with_effect(fresh, effect) for effect in (0.05, 0.10)}
+        ours = {
+            effect: tally_ours(by_judge(seconds[:, : POLICY.max_blocks]), effect)
+            for effect, seconds in shifted.items()
+        }
         for bias in BIASES:
             null = with_effect(tuning, bias)
-            rate = POLICY.error
-            if bias:
-                announced = tally_ours(by_judge(null[:, : POLICY.max_blocks]), bias).regression
-                rate = max(announced, 1 / many)
-            print(f"\n{name}, announcing a bias of {bias:.1%} in {rate:.2%}\n{'effect':>6} "
-                  f"{'rule':16} {'power at 40':>11} {'blocks for our power':>21}")  # fmt: skip
-            for effect in (0.05, 0.10):
-                show_equal(effect, null, with_effect(fresh, effect), rate)
+            announced = tally_ours(by_judge(null[:many, : POLICY.max_blocks]), bias).regression
+            rate = max(announced, 1 / many)
+            print(f"\n{name}, announcing {f'a bias of {bias:.1%}' if bias else 'no effect'} in "
+                  f"{rate:.3%} (ours: {round(announced * many)} of {many})\n{'effect':>6} "
+                  f"{'rule':16} {'blocks':>7} {'power':>6} {'at 40':>6} "
+                  f"{'blocks for our power':>21}")  # fmt: skip
+            critical = {
+                rule: {n: np.quantile(statistic(null[:, :n]), 1 - rate) for n in LENGTHS}
+                for rule, statistic in TUNABLE.items()
+            }
+            for effect, seconds in shifted.items():
+                show_equal(effect, seconds, ours[effect], critical)
 
 
-def show_equal(effect: float, null: Array, seconds: Array, rate: float) -> None:
-    ours = tally_ours(by_judge(seconds[:, : POLICY.max_blocks]), effect)
-    print(f"{effect:6.0%} {'ailab judge':16} {ours.regression:11.3f} {ours.blocks:21.1f}")
-    for rule, statistic in TUNABLE.items():
-        power = {}
-        for n in LENGTHS:
-            critical = np.quantile(statistic(null[:, :n]), 1 - rate)
-            power[n] = float((statistic(seconds[:, :n]) > critical).mean())
+def show_equal(
+    effect: float, seconds: Array, ours: Tally, critical: dict[str, dict[int, float]]
+) -> None:
+    print(f"{effect:6.0%} {'ailab judge':16} {ours.blocks:7.1f} {ours.regression:6.3f}")
+    as_many = next(n for n in LENGTHS if n >= ours.blocks)
+    for rule, limits in critical.items():
+        statistic = TUNABLE[rule]
+        power = {n: float((statistic(seconds[:, :n]) > limits[n]).mean()) for n in LENGTHS}
         enough = [str(n) for n in LENGTHS if power[n] >= ours.regression]
         shown = enough[0] if enough else f"more than {LENGTHS[-1]}"
-        print(f"{effect:6.0%} {rule:16} {power[40]:11.3f} {shown:>21}", flush=True)
+        print(f"{effect:6.0%} {rule:16} {as_many:7} {power[as_many]:6.3f} {power[40]:6.3f} "
+              f"{shown:>21}", flush=True)  # fmt: skip
 
 
 def main() -> None:
