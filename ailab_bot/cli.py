@@ -238,16 +238,21 @@ def _judge(arguments: argparse.Namespace) -> int:
     policy = policy_of(load_config(_path(arguments.config), Path.cwd()))
     if arguments.threshold is not None:
         policy = policy.with_threshold(arguments.threshold)
-    verdicts, failures, conclusion = judge_file(Path(arguments.trials), policy)
-    _write_json(results_to_json(verdicts, failures, conclusion, policy.shadow), arguments.json)
+    found = judge_file(Path(arguments.trials), policy)
+    document = results_to_json(found.verdicts, found.failures, found.conclusion, policy.shadow)
+    _write_json(document | {"notes": list(found.unjudged)}, arguments.json)
     if not arguments.quiet and arguments.json != "-":
         from ailab_bot.report.terminal import print_note, print_verdicts
 
-        print_verdicts(verdicts, failures, _console())
-        judged = list(dict.fromkeys(verdict.scenario for verdict in verdicts))
+        print_verdicts(found.verdicts, found.failures, _console())
+        judged = list(dict.fromkeys(verdict.scenario for verdict in found.verdicts))
         for note in policy_notes(policy, judged):
             print_note(note, _console())
-    return _status(conclusion.value, scenarios_at_fault=bool(failures))
+    if found.unjudged:
+        from ailab_bot.report.terminal import print_unjudged
+
+        print_unjudged(found.unjudged, _console(stderr=True))
+    return _status(found.conclusion.value, scenarios_at_fault=bool(found.failures))
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:

@@ -92,7 +92,7 @@ def parse_trials(lines: Iterable[str], source: str) -> list[Trial]:
             raise UserError(
                 f"{source}:{number}: not a trial",
                 why=str(error),
-                advice="Each line must be one trial as `ailab measure` writes it (see docs).",
+                advice="Each line must be one trial as the trials.jsonl of `ailab ab` has it.",
             ) from None
         seen.add(key)
         places.add(place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -121,6 +121,15 @@ def _print_reason(verdict: Verdict, console: Console) -> None:
 def print_note(note: str, console: Console) -> None:
     """A remark below the table."""
     console.print(Text(f"Note: {clean(note, 400)}"))
+
+
+def print_unjudged(notes: Sequence[str], console: Console) -> None:
+    """Scenarios without a verdict, said also where the table is not asked for."""
+    for note in notes[:MOST_REASONS]:
+        print_note(note, console)
+    if len(notes) > MOST_REASONS:
+        rest = len(notes) - MOST_REASONS
+        console.print(Text(f"… and {rest} more scenarios without a verdict"))
 
 
 def print_comment(markdown: str, console: Console) -> None:

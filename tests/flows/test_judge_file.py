@@ -107,10 +107,25 @@ def test_without_any_variance_equal_times_are_no_change_and_others_a_regression(
 
 def test_a_missing_arm_is_an_incomplete_measurement_and_no_success(tmp_path: Path) -> None:
     result = judge(tmp_path, [r for r in rows(0.0) if r["arm"] == "base"], "--json", "-")
+    why = (
+        "a: no verdict, as no block holds a trial of both arms with ttfb_s (40 of base, 0 of head)"
+    )
     assert json.loads(result.stdout) == {
         "schema": 1, "results": [], "failures": [], "conclusion": "error", "shadow": False,
+        "notes": [why],
     }  # fmt: skip
     assert result.returncode == 3
+    assert why in " ".join(result.stderr.split())
+
+
+def test_scenarios_without_a_verdict_are_named_also_quietly_and_a_few_of_many(
+    tmp_path: Path,
+) -> None:
+    lines = [row for n in range(30) for row in rows(0.0, blocks=1, scenario=f"s{n}")[:1]]
+    result = judge(tmp_path, lines, "--quiet")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr.count("no verdict") == 10
+    assert "and 20 more scenarios without a verdict" in result.stderr
 
 
 def test_trials_without_a_gating_metric_are_no_success(tmp_path: Path) -> None:
