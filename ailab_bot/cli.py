@@ -109,8 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--python", metavar="PATH", help="interpreter of arms without `setup`")
     calibrate.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
     calibrate.add_argument("--replays", type=_count, metavar="N", help="per setting: 600")
-    calibrate.add_argument("--budget", type=_positive, metavar="X", help="false positives a week")
-    calibrate.add_argument("--verdicts", type=_positive, metavar="N", help="verdicts a week")
+    calibrate.add_argument("--budget", type=_budget, metavar="X", help="false positives a week")
+    calibrate.add_argument("--verdicts", type=_verdicts, metavar="N", help="verdicts a week")
     calibrate.set_defaults(run=_calibrate)
 
     feedback = _command(commands, "feedback", "say whether an alarm was right")
@@ -162,10 +162,19 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _positive(text: str) -> float:
+def _budget(text: str) -> float:
+    return _a_week(text, 1e6)
+
+
+def _verdicts(text: str) -> float:
+    return _a_week(text, 1e9)
+
+
+def _a_week(text: str, most: float) -> float:
+    """At most what a policy file may hold."""
     value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    if not 1e-6 <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1e-06 to {most:g}")
     return value
 
 
@@ -230,23 +239,23 @@ def _show_comment(where: str) -> None:
 def _judge(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from ailab_bot.config import load_config
     from ailab_bot.flows.ab import policy_notes, policy_of
+    from ailab_bot.flows.feedback import config_of
     from ailab_bot.flows.judge import judge_file
     from ailab_bot.model.wire import results_to_json
 
-    policy = policy_of(load_config(_path(arguments.config), Path.cwd()))
+    policy = policy_of(config_of(_path(arguments.config), Path.cwd(), alone=True))
     if arguments.threshold is not None:
         policy = policy.with_threshold(arguments.threshold)
     found = judge_file(Path(arguments.trials), policy)
     document = results_to_json(found.verdicts, found.failures, found.conclusion, policy.shadow)
-    _write_json(document | {"notes": list(found.unjudged)}, arguments.json)
+    _write_json(document | {"notes": [*found.unjudged, *found.notes]}, arguments.json)
     if not arguments.quiet and arguments.json != "-":
         from ailab_bot.report.terminal import print_note, print_verdicts
 
         print_verdicts(found.verdicts, found.failures, _console())
         judged = list(dict.fromkeys(verdict.scenario for verdict in found.verdicts))
-        for note in policy_notes(policy, judged):
+        for note in (*found.notes, *policy_notes(policy, judged)):
             print_note(note, _console())
     if found.unjudged:
         from ailab_bot.report.terminal import print_unjudged
@@ -288,6 +297,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     where = policy_path(request)
     for place in (arguments.json, str(where)):
         _check_place(place)
+        _spare(request.files, place)
     if not request.files:
         request, interrupted = _measure_equal_arms(request, arguments.quiet)
         if interrupted:
@@ -299,6 +309,24 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         print_calibration(calibration, where, _console(stderr=arguments.json == "-"))
     _write_json(calibration_to_json(calibration), arguments.json)
     return EXIT_FINE
+
+
+def _spare(files: tuple[Path, ...], place: str | None) -> None:
+    """What is read is not written over."""
+    if place is None or place == "-":
+        return
+    from pathlib import Path
+
+    from ailab_bot.errors import UserError
+
+    path = Path(place)
+    for file in files:
+        if path.exists() and file.exists() and path.samefile(file):
+            raise UserError(
+                f"{path} is one of the files of trials",
+                why="Its trials would be written over.",
+                advice="Name another file to write.",
+            )
 
 
 def _measure_equal_arms(request: CalibrateRequest, quiet: bool) -> tuple[CalibrateRequest, bool]:

@@ -41,6 +41,9 @@ from ailab_bot.stats.sequential import (
     sample_of,
 )
 
+#: Blocks that say how long a scenario takes. Nothing is decided in fewer than four, as capital at
+#: most doubles with each, so a live measurement never decides by another grain than the file's.
+_GRAIN_BLOCKS = 3
 #: Evidence is shown up to this: beyond it, more says nothing.
 _MOST_EVIDENCE = 1e12
 
@@ -54,8 +57,14 @@ class _Case:
     base: tuple[float, ...]
     head: tuple[float, ...]
     machines: tuple[str, ...]
+    #: Where each lies among the scenario's complete blocks.
+    places: tuple[int, ...]
     #: Both arms' values without what covariates explain; None: as they are.
     adjusted: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    def within(self, blocks: int) -> int:
+        """How many of the scenario's first complete blocks have this metric."""
+        return sum(place < blocks for place in self.places)
 
     def sample(self, blocks: int) -> Sample:
         base, head = self.adjusted or (self.base, self.head)
@@ -70,50 +79,65 @@ def judge(
 ) -> tuple[Verdict, ...]:
     """A verdict per scenario and metric, scenarios and metrics in order of first appearance.
 
-    `metrics`: of each scenario those to judge; None judges all that the trials hold. The gating
-    ones decide how many blocks a scenario uses; the others are judged on those. `family`: how many
-    verdicts the whole change has; None: those of these trials. A scenario without a complete block
-    has no verdict. The same trials give the same verdicts, bit for bit.
+    `metrics`: of each scenario those to judge; without an entry all that its trials hold. The
+    gating ones decide how many blocks a scenario uses; the others are judged on those. `family`:
+    how many verdicts the whole change has, at least those of these trials. A scenario without a
+    complete block has no verdict. The same trials give the same verdicts, bit for bit.
     """
     cases: dict[str, list[_Case]] = {}
     for scenario, own in _by_scenario(trials).items():
         blocks = pair_blocks(own)
-        names = list(metrics[scenario]) if metrics is not None else _metrics_in(blocks)
+        names = (metrics or {}).get(scenario) or _metrics_in(blocks)
         found = [_case(scenario, name, blocks, policy) for name in names]
         cases[scenario] = [case for case in found if case is not None]
-    many = family or sum(len(own) for own in cases.values())
+    many = max(family or 0, sum(len(own) for own in cases.values()))
     deciding = [case for own in cases.values() for case in own if case.metric in policy.gate]
     decisions = _decide_all(deciding, policy, [policy.max_blocks] * len(deciding), many)
-    used = {
-        scenario: max(
-            (decisions[scenario, case.metric].blocks for case in own if case.metric in policy.gate),
-            default=policy.max_blocks,
-        )
-        for scenario, own in cases.items()
-    }
-    others = [case for own in cases.values() for case in own if case.metric not in policy.gate]
-    decisions |= _decide_all(others, policy, [used[case.scenario] for case in others], many)
-    return tuple(
-        _verdict(case, decisions[scenario, case.metric], policy, used[scenario])
+    used: dict[str, int] = {}
+    for case in deciding:
+        last = case.places[decisions[case.scenario, case.metric].blocks - 1]
+        used[case.scenario] = max(used.get(case.scenario, 0), last + 1)
+    most = {
+        (case.scenario, case.metric): case.within(used.get(scenario, policy.max_blocks))
         for scenario, own in cases.items()
         for case in own
+        if case.metric not in policy.gate
+    }
+    others = [
+        case for own in cases.values() for case in own if most.get((case.scenario, case.metric))
+    ]
+    decisions |= _decide_all(
+        others, policy, [most[case.scenario, case.metric] for case in others], many
+    )
+    return tuple(
+        _verdict(
+            case,
+            decisions[scenario, case.metric],
+            policy,
+            most.get((scenario, case.metric), len(case.base)),
+        )
+        for scenario, own in cases.items()
+        for case in own
+        if (scenario, case.metric) in decisions
     )
 
 
 def _case(scenario: str, metric: str, blocks: Sequence[Block], policy: Policy) -> _Case | None:
-    valued = [
-        b
-        for b in blocks
+    places = tuple(
+        place
+        for place, b in enumerate(blocks)
         if b.base.metrics.get(metric, 0.0) > 0 and b.head.metrics.get(metric, 0.0) > 0
-    ]
-    if not valued:
+    )
+    if not places:
         return None
+    valued = [blocks[place] for place in places]
     return _Case(
         scenario,
         metric,
         base=tuple(b.base.metrics[metric] for b in valued),
         head=tuple(b.head.metrics[metric] for b in valued),
         machines=tuple(b.base.machine for b in valued),
+        places=places,
         adjusted=without_covariates(valued, policy.covariates) if metric == "ttfb_s" else None,
     )
 
@@ -151,9 +175,11 @@ def _rule(case: _Case, policy: Policy) -> Rule:
     margin, threshold = limits.margin, limits.threshold
     if case.metric.endswith("_s"):
         # What is below the clock's and the scheduler's grain is no effect, however short the
-        # scenario. The larger value of the first block does not say which arm it belongs to; the
-        # smaller one would let a single trial that ended at once widen the threshold to anything.
-        grain = policy.margin_s / float(max(case.base[0], case.head[0]))
+        # scenario. The larger value of a block does not say which arm it belongs to; the smaller
+        # one would let a trial that ended at once widen the threshold to anything, and a single
+        # block would let one slow trial take the margin away.
+        first = zip(case.base[:_GRAIN_BLOCKS], case.head[:_GRAIN_BLOCKS], strict=True)
+        grain = policy.margin_s / statistics.median(max(pair) for pair in first)
         margin, threshold = max(margin, grain), max(threshold, grain)
     return Rule(
         threshold=min(threshold, 0.9),
@@ -219,13 +245,15 @@ def conclude(
     verdicts: Iterable[Verdict],
     failures: Iterable[FailureSummary],
     expected: Mapping[str, Collection[str]],
+    gate: Collection[str],
     interrupted: bool,
 ) -> Conclusion:
     """What the required status says about a change.
 
     FAILURE: a confirmed regression of a gating metric, or a head that never worked where base
-    did. ERROR: a scenario in `expected` has no verdict, or the run was interrupted (by the user,
-    or by an error in a scenario).
+    did. ERROR: of a scenario in `expected` a metric in `gate` has no verdict (where it expects
+    none of those: none of its metrics has), or the run was interrupted (by the user, or by an
+    error in a scenario).
     SUCCESS otherwise; also when capacity ran out before the judge knew, which is shown.
     """
     seen = list(verdicts)
@@ -234,12 +262,17 @@ def conclude(
         return Conclusion.FAILURE
     judged = {(verdict.scenario, verdict.metric) for verdict in seen}
     missing = any(
-        all((scenario, metric) not in judged for metric in metrics)
+        _lacks(metrics, [metric for metric in metrics if (scenario, metric) in judged], gate)
         for scenario, metrics in expected.items()
     )
     if interrupted or missing:
         return Conclusion.ERROR
     return Conclusion.SUCCESS
+
+
+def _lacks(expected: Collection[str], judged: Collection[str], gate: Collection[str]) -> bool:
+    needed = [metric for metric in expected if metric in gate]
+    return not set(needed) <= set(judged) if needed else not judged
 
 
 def _by_scenario(trials: Iterable[Trial]) -> Mapping[str, list[Trial]]:
@@ -256,7 +289,7 @@ def _metrics_in(blocks: Sequence[Block]) -> list[str]:
     return list(names)
 
 
-def _verdict(case: _Case, decision: Decision, policy: Policy, most: int) -> Verdict:
+def _verdict(case: _Case, decision: Decision, policy: Policy, available: int) -> Verdict:
     rule = _rule(case, policy)
     used = case.sample(decision.blocks)
     fresh = decision.fresh_blocks if decision.announced else 0
@@ -279,7 +312,7 @@ def _verdict(case: _Case, decision: Decision, policy: Policy, most: int) -> Verd
         level=round(policy.level, 6),
         threshold=_rounded(rule.threshold),
         blocks_used=decision.blocks,
-        blocks_available=len(case.base[: None if case.metric in policy.gate else most]),
+        blocks_available=available,
         stopped=Stopped.CAPACITY if decision.found is None else Stopped.DECIDED,
         reason=_reason(decision, rule, slow_base, slow_head),
         confirmation_blocks=fresh,
@@ -300,7 +333,7 @@ def _rounded(value: float) -> float:
 
 
 def _shown_evidence(log_evidence: float) -> float:
-    return float(f"{min(math.exp(log_evidence), _MOST_EVIDENCE):.3g}")
+    return float(f"{math.exp(min(log_evidence, math.log(_MOST_EVIDENCE))):.3g}")
 
 
 def _kind(decision: Decision) -> VerdictKind:
@@ -329,13 +362,15 @@ def _reason(decision: Decision, rule: Rule, slow_base: int, slow_head: int) -> s
     if decision.announced:
         way = "slower" if decision.found is Direction.UP else "faster"
         if decision.shape is Shape.TAIL:
-            return f"slow in some trials only: {some}; {fresh} confirmed it"
+            up = decision.found is Direction.UP
+            what = "slow in some trials only" if up else "fewer slow trials"
+            return f"{what}: {some}; {fresh} confirmed it"
         return (
             f"{screen} found head {way}, {fresh} confirmed it, and together "
             f"they rule out that it is within the margin of {rule.margin * 100:.3g} %"
         )
     seen = ""
-    if decision.screen is not None:
+    if decision.screen is not None and decision.fresh_blocks:
         way = "slower" if decision.screen is Direction.UP else "faster"
         seen = f"{screen} found head {way}, but "
     if decision.found is Direction.CLEAN:
@@ -345,9 +380,24 @@ def _reason(decision: Decision, rule: Rule, slow_base: int, slow_head: int) -> s
         return f"after {blocks} {inside}"
     if decision.tail_doubt:
         return f"{some}: too often to call it no change, too seldom to call it an effect"
+    if seen and decision.fresh_agree:
+        seen = seen.replace(", but ", "")
+        asked = -math.log(rule.error)
+        if decision.log_evidence < asked:
+            held = (
+                f"is {math.exp(decision.log_evidence):.3g} to 1 and has to be {1 / rule.error:.3g}"
+            )
+            return f"{seen} and {fresh} agree, but the evidence of all {held}"
+        limit = f"{rule.margin * 100:.3g} %"
+        return f"{seen} and {fresh} agree, but not clearly enough beyond the margin of {limit}"
     if seen:
         verb = "was" if decision.fresh_blocks == 1 else "were"
         return f"{seen}{fresh} {verb} not enough to confirm it"
+    if -rule.threshold < decision.low and decision.high < rule.threshold:
+        return (
+            f"the interval lies inside the threshold {limit}, but {blocks} scatter too much to "
+            "rule out that some trials are slower"
+        )
     verb = "shows" if decision.blocks == 1 else "show"
     return (
         f"{blocks} {verb} neither a significant effect nor that there is none of "

@@ -40,7 +40,7 @@ from ailab_bot.model.trial import Arm
 from ailab_bot.model.verdict import Explanation, VerdictKind
 from ailab_bot.plan.select import select
 from ailab_bot.policyfile import NAME as POLICY_FILE
-from ailab_bot.policyfile import read_policy
+from ailab_bot.policyfile import check_place, read_policy
 from ailab_bot.report.progress import Progress
 from ailab_bot.report.words import unrest_notes
 
@@ -112,10 +112,6 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
     metrics = {scenario.id: scenario.metrics for scenario in taken}
     verdicts = judge(run.log.trials, policy, metrics, _family(taken))
     failures = summarise_failures(run.log.trials)
-    expected = {
-        scenario.id: [m for m in scenario.metrics if m in policy.gate] or scenario.metrics
-        for scenario in taken
-    }
     report = Report(
         base=base,
         head=head,
@@ -124,7 +120,9 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
         failures=failures,
         explanations=tuple(run.explanations),
         machine=describe_machine(python.version),
-        conclusion=conclude(verdicts, failures, expected, run.interrupted or run.cut_short),
+        conclusion=conclude(
+            verdicts, failures, metrics, policy.gate, run.interrupted or run.cut_short
+        ),
         runner_seconds=run.spent_s,
         reproduce=_reproduce(request, base, head, seed),
         policy=policy,
@@ -261,10 +259,13 @@ def policy_of(config: Config) -> Policy:
     """
     path = config.folder / POLICY_FILE
     policy = Policy()
+    check_place(path)
     if path.exists():
         policy = read_policy(path).policy(origin=str(path))
-    too_noisy = policy.too_noisy - frozenset(config.gate_anyway)
-    policy = replace(policy, gate=config.gate, too_noisy=too_noisy)
+    anyway = frozenset(config.gate_anyway)
+    policy = replace(
+        policy, gate=config.gate, too_noisy=policy.too_noisy - anyway, gate_anyway=anyway
+    )
     if config.threshold is not None:
         policy = policy.with_threshold(config.threshold)
     if config.max_blocks is not None:
@@ -281,6 +282,13 @@ def policy_notes(policy: Policy, scenarios: Sequence[str]) -> list[str]:
     if noisy:
         verb = "is" if len(noisy) == 1 else "are"
         notes.append(f"{', '.join(noisy)} {verb} too noisy to gate: shown, and blocks nothing.")
+    unknown = [name for name in scenarios if policy.uncalibrated(name)]
+    if unknown:
+        verb, whose = ("is", "its") if len(unknown) == 1 else ("are", "their")
+        notes.append(
+            f"{', '.join(unknown)} {verb} not in the policy's calibration: {whose} verdicts are "
+            "advisory. Run `ailab calibrate`."
+        )
     return notes
 
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ailab_bot.errors import UserError
 from ailab_bot.judge import conclude, judge, summarise_failures
 from ailab_bot.model.policy import Policy
-from ailab_bot.model.trial import Arm, Outcome, Trial
+from ailab_bot.model.trial import Arm, Trial
 from ailab_bot.model.verdict import Conclusion, FailureSummary, Verdict
 from ailab_bot.model.wire import LONGEST_LINE, parse_trials
+
+#: By chance the same arm runs first in so many blocks once in 512 files.
+FEWEST_ORDERED = 10
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a file says. `unjudged`: a sentence for each scenario without a gating verdict."""
+    """What a file says. `unjudged`: a sentence for each verdict that is expected and missing;
+    `notes`: what a reader of the verdicts has to know.
+    """
 
     verdicts: tuple[Verdict, ...]
     failures: tuple[FailureSummary, ...]
     conclusion: Conclusion
     unjudged: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def judge_file(path: Path, policy: Policy) -> Judged:
@@ -44,30 +50,83 @@ def judge_file(path: Path, policy: Policy) -> Judged:
             why="It is empty.",
             advice="Name the trials.jsonl that a measurement wrote.",
         )
-    verdicts = judge(trials, policy)
+    asked, seen = _asked_for(trials), _metrics_of(trials)
+    family = max(trial.family for trial in trials)
+    verdicts = judge(trials, policy, asked, family)
     failures = summarise_failures(trials)
-    expected = {trial.scenario: policy.gate for trial in trials}
+    # Gating metrics that a scenario was asked for, or has shown; one that has neither lacks them.
+    expected = {
+        scenario: asked.get(scenario)
+        or [metric for metric in policy.gate if metric in seen[scenario]]
+        or policy.gate
+        for scenario in seen
+    }
     return Judged(
         verdicts,
         failures,
-        conclude(verdicts, failures, expected, interrupted=False),
-        _unjudged(trials, verdicts, policy.gate),
+        conclude(verdicts, failures, expected, policy.gate, interrupted=False),
+        _unjudged(trials, verdicts, expected, policy.gate),
+        _order_note(trials, {verdict.scenario for verdict in verdicts}),
     )
 
 
-def _unjudged(
-    trials: Iterable[Trial], verdicts: Iterable[Verdict], gate: Sequence[str]
-) -> tuple[str, ...]:
-    judged = {verdict.scenario for verdict in verdicts if verdict.metric in gate}
-    counts: dict[str, dict[Arm, int]] = {}
+def _order_note(trials: Iterable[Trial], judged: Collection[str]) -> tuple[str, ...]:
+    """The evidence is exact as the order within blocks is random: say where it cannot have been."""
+    first: dict[str, list[Arm]] = {}
     for trial in trials:
-        if trial.scenario not in judged:
-            own = counts.setdefault(trial.scenario, dict.fromkeys(Arm, 0))
-            good = trial.outcome is Outcome.OK and any(trial.metrics.get(m, 0) > 0 for m in gate)
-            own[trial.arm] += good
-    names = " or ".join(gate)
+        if trial.order == 0 and trial.scenario in judged:
+            first.setdefault(trial.scenario, []).append(trial.arm)
+    fixed = [
+        scenario
+        for scenario, arms in first.items()
+        if len(arms) >= FEWEST_ORDERED and len(set(arms)) == 1
+    ]
+    if not fixed:
+        return ()
+    others = f" and {len(fixed) - 1} more scenarios" if len(fixed) > 1 else ""
+    note = (
+        f"In every block of {fixed[0]}{others} the same arm ran first. Verdicts assume that the "
+        "order was drawn at random in each block: otherwise what the second trial of a block "
+        "gains or loses looks like an effect."
+    )
+    return (note,)
+
+
+def _asked_for(trials: Iterable[Trial]) -> dict[str, tuple[str, ...]]:
+    """The metrics that the measurement judged, of each scenario that says so."""
+    asked: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        if trial.judged:
+            asked.setdefault(trial.scenario, {}).update(dict.fromkeys(trial.judged))
+    return {scenario: tuple(names) for scenario, names in asked.items()}
+
+
+def _metrics_of(trials: Iterable[Trial]) -> dict[str, set[str]]:
+    seen: dict[str, set[str]] = {}
+    for trial in trials:
+        seen.setdefault(trial.scenario, set()).update(trial.metrics)
+    return seen
+
+
+def _unjudged(
+    trials: Iterable[Trial],
+    verdicts: Iterable[Verdict],
+    expected: Mapping[str, Collection[str]],
+    gate: Collection[str],
+) -> tuple[str, ...]:
+    judged = {(verdict.scenario, verdict.metric) for verdict in verdicts}
+    counts: dict[tuple[str, str], dict[Arm, int]] = {}
+    for scenario, metrics in expected.items():
+        needed = [metric for metric in metrics if metric in gate] or metrics
+        for metric in needed:
+            if (scenario, metric) not in judged:
+                counts[scenario, metric] = dict.fromkeys(Arm, 0)
+    for trial in trials:
+        for metric in trial.metrics:
+            if (trial.scenario, metric) in counts and trial.metrics[metric] > 0:
+                counts[trial.scenario, metric][trial.arm] += 1
     return tuple(
-        f"{scenario}: no verdict, as no block holds a trial of both arms with {names} "
-        f"({own[Arm.BASE]} of base, {own[Arm.HEAD]} of head)"
-        for scenario, own in counts.items()
+        f"{scenario}: no verdict on {metric}, as no block holds it for both arms "
+        f"({own[Arm.BASE]} trials of base, {own[Arm.HEAD]} of head)"
+        for (scenario, metric), own in counts.items()
     )

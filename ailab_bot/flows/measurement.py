@@ -193,6 +193,8 @@ def _trial(bench: Bench, block: int, order: int, arm: Arm, execution: Execution)
         covariates=execution.covariates,
         failure=execution.failure,
         machine=bench.machine,
+        judged=bench.scenario.metrics,
+        family=bench.family,
     )
 
 

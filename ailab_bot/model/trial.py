@@ -40,7 +40,9 @@ class Trial:
 
     `block` counts from 0 within a scenario; `order` is 0 for the arm that ran first in its block.
     Seconds and bytes; `phases` sum to `metrics["ttfb_s"]`. `machine` names where it ran; blocks of
-    several machines may belong to one scenario, a block to one machine only.
+    several machines may belong to one scenario, a block to one machine only. `judged`: the metrics
+    that the measurement judged (empty: all), `family`: the verdicts of the whole change (0: not
+    known). They let a later reader reach the same verdicts from the trials alone.
     """
 
     scenario: str
@@ -53,6 +55,8 @@ class Trial:
     covariates: Mapping[str, float] = field(default_factory=dict)
     failure: Failure | None = None
     machine: str = ""
+    judged: tuple[str, ...] = ()
+    family: int = 0
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ class Stopped(StrEnum):
 
     DECIDED = "decided"
     CAPACITY = "capacity"
-    FAILED = "failed"
 
 
 class Pattern(StrEnum):
@@ -53,12 +52,13 @@ class Verdict:
     """The decision for one scenario and metric.
 
     `effect` is head/base - 1 (0.182: head is 18.2 % above base), from the confirmation's blocks
-    alone when `confirmed`; it and `interval` are None when no complete block exists. `noise` is
-    the robust standard deviation of a block's log ratio. `p_value` belongs to the paired t-test
+    alone when `confirmed`. `interval` is None where the blocks bound only one of its ends. `noise`
+    is the robust standard deviation of a block's log ratio. `p_value` belongs to the paired t-test
     and describes, it does not decide. `base_median` and `head_median` are in the metric's unit.
     `confirmation_blocks` are the fresh blocks that the confirmation used. `evidence` is an e-value:
     how often the blocks outweigh "no effect", 1000 being 1000 to 1. `margin` is a fraction, as the
-    threshold. With `pattern` SLOW_IN_SOME the effect is of the mean, and has no interval.
+    threshold. With `pattern` SLOW_IN_SOME and confirmed the effect is of the mean, and has no
+    interval.
     """
 
     scenario: str

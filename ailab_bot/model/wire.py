@@ -38,7 +38,9 @@ Json = dict[str, object]
 _E = TypeVar("_E", Arm, Outcome)
 
 _REQUIRED = {"schema", "scenario", "block", "order", "arm", "outcome"}
-_OPTIONAL = {"metrics", "phases", "covariates", "failure", "machine"}
+#: Verdicts of one change, far beyond what anybody measures: more would only weaken every verdict.
+MOST_FAMILY = 10**6
+_OPTIONAL = {"metrics", "phases", "covariates", "failure", "machine", "judged", "family"}
 
 
 def trial_to_json(trial: Trial) -> str:
@@ -53,6 +55,10 @@ def trial_to_json(trial: Trial) -> str:
     }
     if trial.machine:
         row["machine"] = trial.machine
+    if trial.judged:
+        row["judged"] = list(trial.judged)
+    if trial.family:
+        row["family"] = trial.family
     if trial.outcome is Outcome.OK:
         row["metrics"] = dict(trial.metrics)
     if trial.phases:
@@ -147,6 +153,8 @@ def _parse_trial(line: str) -> Trial:
         covariates=_numbers(row.get("covariates", {}), "covariates"),
         failure=_failure(row["failure"]) if "failure" in row else None,
         machine=_text(row["machine"], "machine") if "machine" in row else "",
+        judged=_names(row["judged"], "judged") if "judged" in row else (),
+        family=_count(row.get("family", 0), "family", most=MOST_FAMILY),
     )
 
 
@@ -202,6 +210,15 @@ def _text(value: object, name: str) -> str:
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         _refuse(f"{name} holds half a character (a lone surrogate)")
     return value
+
+
+def _names(value: object, name: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_ENTRIES:
+        _refuse(f"{name} must be a list of 1 to {MOST_ENTRIES} names")
+    names = tuple(_text(each, f"a name in {name}") for each in value)
+    if len(set(names)) != len(names):
+        _refuse(f"{name} holds a name twice")
+    return names
 
 
 def _count(value: object, name: str, most: int = 10**9) -> int:

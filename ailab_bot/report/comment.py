@@ -169,7 +169,10 @@ def _word(verdict: Verdict) -> str:
     word = _WORDS[verdict.kind]
     if verdict.confirmed:
         word += f", confirmed by {verdict.confirmation_blocks} fresh blocks"
-    return word + ("; slow in some trials only" if verdict.pattern is Pattern.SLOW_IN_SOME else "")
+    if verdict.pattern is not Pattern.SLOW_IN_SOME:
+        return word
+    better = verdict.kind is VerdictKind.IMPROVEMENT
+    return f"{word}; {'fewer slow trials' if better else 'slow in some trials only'}"
 
 
 def _row_icon(verdict: Verdict) -> str:

@@ -129,7 +129,7 @@ def print_unjudged(notes: Sequence[str], console: Console) -> None:
         print_note(note, console)
     if len(notes) > MOST_REASONS:
         rest = len(notes) - MOST_REASONS
-        console.print(Text(f"… and {rest} more scenarios without a verdict"))
+        console.print(Text(f"… and {rest} more without a verdict"))
 
 
 def print_comment(markdown: str, console: Console) -> None:

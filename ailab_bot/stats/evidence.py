@@ -118,13 +118,14 @@ def shift_gains(pairs: Pairs, tested: Array, direction: Array) -> Array:
     return gains
 
 
-def tail_gains(pairs: Pairs, direction: Array) -> Array:
+def tail_gains(pairs: Pairs, direction: Array, tested: Array | None = None) -> Array:
     """Log gain of each bet that the slow trials are head's (`direction` +1) or base's (-1).
 
     Only blocks whose trials lie more than TAIL_GAP scales apart are bet on: a head that is slow in
-    some of its trials shows there, and nowhere else. Shape (samples, stakes, blocks).
+    some of its trials shows there, and nowhere else. `tested` (log ratio, (samples,)) is taken off
+    head first: a bias may carry trials over the gap. Shape (samples, stakes, blocks).
     """
-    side = _far_side(pairs, direction)
+    side = _far_side(pairs, direction, tested)
     gains: Array = np.log1p(_TAIL_STAKES[None, :, None] * side[:, None, :])
     return gains
 
@@ -142,9 +143,10 @@ def tail_bound_gains(pairs: Pairs, share: float) -> Array:
     return gains
 
 
-def _far_side(pairs: Pairs, direction: Array) -> Array:
+def _far_side(pairs: Pairs, direction: Array, tested: Array | None = None) -> Array:
     """+1 where head is far slower, -1 where base is, else 0 (`direction` -1: faster)."""
-    difference = np.nan_to_num(pairs.head - pairs.base) * direction[:, None]
+    shift = np.zeros(1) if tested is None else tested
+    difference = np.nan_to_num(pairs.head - pairs.base - shift[:, None]) * direction[:, None]
     far = np.abs(difference) > TAIL_GAP * pairs.scale[:, None]
     return np.where(far, np.sign(difference), 0.0)
 

@@ -13,6 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from replay import recorded_pairs, replay
+from repositories import new_repository
+from sample_calibrations import SHADOW
+
+from ailab_bot.policyfile import write_policy
 
 PAIRS = recorded_pairs()
 Row = dict[str, object]
@@ -107,9 +111,8 @@ def test_without_any_variance_equal_times_are_no_change_and_others_a_regression(
 
 def test_a_missing_arm_is_an_incomplete_measurement_and_no_success(tmp_path: Path) -> None:
     result = judge(tmp_path, [r for r in rows(0.0) if r["arm"] == "base"], "--json", "-")
-    why = (
-        "a: no verdict, as no block holds a trial of both arms with ttfb_s (40 of base, 0 of head)"
-    )
+    counted = "(40 trials of base, 0 of head)"
+    why = f"a: no verdict on ttfb_s, as no block holds it for both arms {counted}"
     assert json.loads(result.stdout) == {
         "schema": 1, "results": [], "failures": [], "conclusion": "error", "shadow": False,
         "notes": [why],
@@ -125,7 +128,7 @@ def test_scenarios_without_a_verdict_are_named_also_quietly_and_a_few_of_many(
     result = judge(tmp_path, lines, "--quiet")
     assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr.count("no verdict") == 10
-    assert "and 20 more scenarios without a verdict" in result.stderr
+    assert "and 20 more without a verdict" in result.stderr
 
 
 def test_trials_without_a_gating_metric_are_no_success(tmp_path: Path) -> None:
@@ -185,3 +188,64 @@ def test_a_threshold_of_the_users_moves_what_is_called_no_change(tmp_path: Path)
     wide = verdict(tmp_path, lines, "--threshold", "0.15")
     assert (wide["verdict"], wide["threshold"]) == ("NO_CHANGE", 0.15)
     assert wide["margin"] == pytest.approx(0.12)
+
+
+def test_in_a_subfolder_the_policy_of_the_repository_holds(tmp_path: Path) -> None:
+    folder = new_repository(tmp_path / "p")
+    (folder / "src").mkdir()
+    policy = folder / ".ailab" / "policy.yml"
+    write_policy(SHADOW, policy)
+    result = judge(folder / "src", rows(0.15), "--json", "-")
+    assert json.loads(result.stdout)["shadow"] is True, result.stderr
+    policy.rename(folder / "elsewhere.yml")
+    policy.symlink_to("nowhere.yml")
+    result = judge(folder / "src", rows(0.15))
+    assert result.returncode == 2
+    assert "cannot read" in result.stderr
+    assert "link to a file that does not exist" in " ".join(result.stderr.split())
+
+
+def test_the_file_says_what_the_measurement_judged_and_how_many_verdicts_the_change_has(
+    tmp_path: Path,
+) -> None:
+    lines = rows(0.15)
+    for row in lines:
+        row["metrics"] = {"ttfb_s": row["metrics"]["ttfb_s"], "cpu_s": 1.0}  # type: ignore[index]
+    asked = [row | {"judged": ["ttfb_s"], "family": 100_000} for row in lines]
+    result = judge(tmp_path, asked, "--json", "-")
+    (strict,) = json.loads(result.stdout)["results"]
+    assert (strict["metric"], strict["verdict"]) == ("ttfb_s", "REGRESSION")
+    assert strict["evidence"] > 1e6
+    everything = json.loads(judge(tmp_path, lines, "--json", "-").stdout)["results"]
+    assert [each["metric"] for each in everything] == ["ttfb_s", "cpu_s"]
+    memory = [row | {"judged": ["cpu_s"]} for row in lines]
+    found = json.loads(judge(tmp_path, memory, "--json", "-").stdout)
+    assert [r["metric"] for r in found["results"]] == ["cpu_s"]
+    assert found["conclusion"] == "success"  # nothing that gates was asked for
+
+
+@pytest.mark.parametrize("value", [[], "ttfb_s", ["a", "a"], [1], [""]])
+def test_a_list_of_judged_metrics_that_is_none_is_refused(tmp_path: Path, value: object) -> None:
+    result = judge(tmp_path, [rows(0.0)[0] | {"judged": value}])
+    assert result.returncode == 2
+    assert "judged" in result.stderr
+
+
+def test_a_gating_metric_that_head_never_reports_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / ".ailab").mkdir()
+    (tmp_path / ".ailab" / "config.yml").write_text("gate: [ttfb_s, peak_rss_bytes]\n")
+    lines = rows(0.0)
+    for row in lines:
+        if row["arm"] == "base":
+            row["metrics"] = dict(row["metrics"], peak_rss_bytes=1e8)  # type: ignore[call-overload]
+    result = judge(tmp_path, lines, "--quiet")
+    assert result.returncode == 3
+    assert "no verdict on peak_rss_bytes" in result.stderr
+
+
+def test_an_order_that_was_not_random_is_said(tmp_path: Path) -> None:
+    lines = rows(0.0)
+    assert "the same arm ran first" in " ".join(judge(tmp_path, lines).stdout.split())
+    for row in lines[:2]:
+        row["order"] = 1 - int(str(row["order"]))
+    assert "ran first" not in judge(tmp_path, lines).stdout

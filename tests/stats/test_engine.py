@@ -297,3 +297,36 @@ def test_the_description_is_robust_and_its_t_test_is_scipys() -> None:
 
 def test_log_ratios_are_of_head_to_base() -> None:
     assert log_ratios([1.0, 2.0], [1.0, 4.0]) == pytest.approx([0.0, np.log(2)])
+
+
+def two_modes(gap: float, spread: float, effect: float, count: int) -> list[Sample]:
+    """A machine on which every trial is quick or slow, `gap` (log) apart, with equal chances."""
+    random = np.random.default_rng(7)
+    shape = (count, POLICY.max_blocks, 2)
+    logs = np.where(random.random(shape) < 0.5, gap, 0.0) + random.normal(0, spread, shape)
+    return [Sample(*seconds.T) for seconds in np.exp(logs) * np.array([1.0, 1.0 + effect])]
+
+
+@pytest.mark.parametrize(("effect", "gap"), [(0.05, 0.35), (0.10, 0.20), (0.30, 0.35)])
+def test_what_is_shown_of_an_announced_effect_lies_on_the_side_that_is_announced(
+    effect: float, gap: float
+) -> None:
+    """The size is that of the fresh blocks, and must not contradict what all blocks say."""
+    samples = two_modes(gap, 0.01, effect, 800)
+    found = decide(samples, [RULE] * len(samples))
+    announced = [d for d in found if d.announced]
+    assert len(announced) > 50
+    for decision in announced:
+        up = decision.found is Direction.UP
+        if decision.shape is Shape.SHIFT:
+            assert decision.effect > 0 if up else decision.effect < 0
+            assert decision.low >= 0 if up else decision.high <= 0
+        assert decision.low <= decision.effect <= decision.high
+
+
+def test_a_bias_does_not_carry_trials_over_the_gap_that_makes_them_slow() -> None:
+    """Two sharp modes as far apart as a slow trial has to be: a bias shifts one arm's beyond."""
+    samples = two_modes(0.25, 0.005, 0.011, 600)
+    found = decide(samples, [RULE] * len(samples))
+    in_some = sum(d.announced and d.shape is Shape.TAIL for d in found)
+    assert at_most(in_some, len(found), POLICY.error)

@@ -263,7 +263,10 @@ def test_a_scenario_without_complete_block_has_no_verdict() -> None:
     (summary,) = summarise_failures(trials)
     assert (summary.arms, summary.failed, summary.trials) == ("head", 2, 2)
     assert summary.blocks_the_change
-    assert conclude([], [summary], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.FAILURE
+    assert (
+        conclude([], [summary], {"a": ["ttfb_s"]}, ("ttfb_s",), interrupted=False)
+        is Conclusion.FAILURE
+    )
 
 
 def test_failures_of_both_arms_are_the_scenarios_own() -> None:
@@ -271,7 +274,10 @@ def test_failures_of_both_arms_are_the_scenarios_own() -> None:
     (summary,) = summarise_failures(trials)
     assert summary.arms == "both"
     assert not summary.blocks_the_change
-    assert conclude([], [summary], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.ERROR
+    assert (
+        conclude([], [summary], {"a": ["ttfb_s"]}, ("ttfb_s",), interrupted=False)
+        is Conclusion.ERROR
+    )
 
 
 def test_a_head_that_fails_only_sometimes_is_shown_and_does_not_block() -> None:
@@ -307,7 +313,10 @@ def test_one_failure_of_head_is_shown_and_does_not_block() -> None:
     (summary,) = summarise_failures(trials)
     assert not summary.blocks_the_change
     verdicts = judge(trials, POLICY)
-    assert conclude(verdicts, [summary], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.SUCCESS
+    assert (
+        conclude(verdicts, [summary], {"a": ["ttfb_s"]}, ("ttfb_s",), interrupted=False)
+        is Conclusion.SUCCESS
+    )
 
 
 def test_the_conclusion_follows_from_gating_verdicts_and_missing_data() -> None:
@@ -315,15 +324,97 @@ def test_the_conclusion_follows_from_gating_verdicts_and_missing_data() -> None:
     memory = judge(blocks(noisy(0.2), metric="peak_rss_bytes"), POLICY)
     clean = judge(blocks(noisy(0.0)), POLICY)
     unknown = judge(blocks([1.0]), POLICY)
-    assert conclude(regression, [], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.FAILURE
-    assert conclude(regression, [], {"a": ["ttfb_s"]}, interrupted=True) is Conclusion.FAILURE
-    assert conclude(memory, [], {"a": ["peak_rss_bytes"]}, interrupted=False) is Conclusion.SUCCESS
-    assert conclude(memory, [], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.ERROR
-    assert conclude(clean, [], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.SUCCESS
-    assert conclude(unknown, [], {"a": ["ttfb_s"]}, interrupted=False) is Conclusion.SUCCESS
-    assert conclude(clean, [], {"a": ["ttfb_s"]}, interrupted=True) is Conclusion.ERROR
     assert (
-        conclude(clean, [], {"a": ["ttfb_s"], "b": ["ttfb_s"]}, interrupted=False)
+        conclude(regression, [], {"a": ["ttfb_s"]}, ("ttfb_s",), interrupted=False)
+        is Conclusion.FAILURE
+    )
+    assert (
+        conclude(regression, [], {"a": ["ttfb_s"]}, ("ttfb_s",), interrupted=True)
+        is Conclusion.FAILURE
+    )
+    assert (
+        conclude(memory, [], {"a": ["peak_rss_bytes"]}, ("ttfb_s",), interrupted=False)
+        is Conclusion.SUCCESS
+    )
+    assert (
+        conclude(memory, [], {"a": ["ttfb_s"]}, ("ttfb_s",), interrupted=False) is Conclusion.ERROR
+    )
+    assert (
+        conclude(clean, [], {"a": ["ttfb_s"]}, ("ttfb_s",), interrupted=False) is Conclusion.SUCCESS
+    )
+    assert (
+        conclude(unknown, [], {"a": ["ttfb_s"]}, ("ttfb_s",), interrupted=False)
+        is Conclusion.SUCCESS
+    )
+    assert conclude(clean, [], {"a": ["ttfb_s"]}, ("ttfb_s",), interrupted=True) is Conclusion.ERROR
+    assert (
+        conclude(clean, [], {"a": ["ttfb_s"], "b": ["ttfb_s"]}, ("ttfb_s",), interrupted=False)
         is Conclusion.ERROR
     )
-    assert conclude([], [], {}, interrupted=False) is Conclusion.SUCCESS
+    assert conclude([], [], {}, ("ttfb_s",), interrupted=False) is Conclusion.SUCCESS
+
+
+def test_more_failures_than_a_number_can_weigh_block_the_change() -> None:
+    """1,200 blocks in which only head failed: e to that power is no float any more."""
+    trials = []
+    for block in range(1200):
+        trials.append(Trial("a", block, 0, Arm.BASE, metrics={"ttfb_s": 2.0}))
+        trials.append(Trial("a", block, 1, Arm.HEAD, Outcome.CRASH, failure=Failure("it crashed")))
+    (summary,) = summarise_failures(trials)
+    assert summary.evidence == 1e12
+    assert summary.blocks_the_change
+
+
+@pytest.mark.parametrize("first", [1.0, 2.0, 100.0, 0.001])
+def test_one_odd_trial_does_not_take_the_margin_of_a_short_scenario_away(first: float) -> None:
+    trials = blocks([1.0] * 40)
+    trials = [replace(t, metrics={"ttfb_s": t.metrics["ttfb_s"] / 100}) for t in trials]
+    odd = {"ttfb_s": trials[1].metrics["ttfb_s"] * first}
+    trials[1] = replace(trials[1], metrics=odd)
+    assert only(judge(trials, POLICY)).margin == pytest.approx(POLICY.margin_s / 0.02, rel=1e-5)
+
+
+def test_the_file_of_a_large_change_has_the_evidence_that_the_live_measurement_asked_for() -> None:
+    """The trials carry how many verdicts the change has: fewer of them do not ask for less."""
+    alone = only(judge(blocks(noisy(0.2)), POLICY))
+    of_many = only(judge(blocks(noisy(0.2)), POLICY, family=100_000))
+    assert of_many.kind is VerdictKind.REGRESSION
+    assert of_many.evidence > 1e6 > alone.evidence
+    assert only(judge(blocks(noisy(0.2)), POLICY, family=0)) == alone
+
+
+def test_other_metrics_are_judged_on_the_blocks_that_the_gating_one_used() -> None:
+    """A metric that only later blocks have was not there when the measurement stopped."""
+    trials = blocks(noisy(0.2))
+    used = only(judge(trials, POLICY)).blocks_used
+    late = [
+        replace(t, metrics={**t.metrics, "cpu_s": t.metrics["ttfb_s"]}) if t.block >= used else t
+        for t in trials
+    ]
+    assert [verdict.metric for verdict in judge(late, POLICY)] == ["ttfb_s"]
+    last = [
+        replace(t, metrics={**t.metrics, "cpu_s": 1.0}) if t.block >= used - 2 else t
+        for t in trials
+    ]
+    (_, cpu) = judge(last, POLICY)
+    assert (cpu.metric, cpu.blocks_used) == ("cpu_s", 2)
+
+
+def test_a_gating_metric_that_has_no_verdict_is_no_success() -> None:
+    verdicts = judge(blocks(noisy(0.0)), POLICY)
+    expected = {"a": ("ttfb_s", "peak_rss_bytes")}
+    gate = ("ttfb_s", "peak_rss_bytes")
+    assert conclude(verdicts, [], expected, gate, interrupted=False) is Conclusion.ERROR
+    assert conclude(verdicts, [], expected, ("ttfb_s",), interrupted=False) is Conclusion.SUCCESS
+
+
+def test_the_reason_says_what_an_effect_that_is_not_announced_lacks() -> None:
+    """The blocks agree on a slowdown that the margin may explain."""
+    verdict = only(judge(blocks(noisy(0.022, noise=0.004)), POLICY))
+    assert verdict.kind is not VerdictKind.REGRESSION
+    if verdict.kind is VerdictKind.INCONCLUSIVE:
+        assert "agree" in verdict.reason
+    wide = Policy(margin=0.045)
+    unknown = only(judge(blocks(noisy(0.047, noise=0.004)), wide))
+    assert unknown.kind is VerdictKind.INCONCLUSIVE
+    assert unknown.reason.endswith("agree, but not clearly enough beyond the margin of 4.5 %")
