@@ -86,13 +86,17 @@ def policy_text(calibration: Calibration) -> str:
 
 
 def write_policy(calibration: Calibration, path: Path) -> None:
-    """Replace the file whole: a reader sees the old one or the new one."""
+    """Replace the file whole: a reader sees the old one or the new one.
+
+    One that could not be read never replaces one that can.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(policy_text(calibration))
+            _read_back(Path(name), path)
             Path(name).chmod(0o644)
             Path(name).replace(path)
         except BaseException:
@@ -102,6 +106,27 @@ def write_policy(calibration: Calibration, path: Path) -> None:
         raise UserError(
             f"cannot write {path}", why=str(error), advice="Name a file of yours with --out."
         ) from error
+
+
+def _read_back(written: Path, path: Path) -> None:
+    try:
+        read_policy(written)
+    except UserError as error:
+        raise UserError(
+            f"the policy is not written to {path}: it could not be read again",
+            why=error.why.replace(str(written), str(path)),
+            advice="What stood there is kept. Look for trials with absurd times among the files.",
+        ) from error
+
+
+def check_place(path: Path) -> None:
+    """UserError for a link to nowhere: to go on without the policy might block what it does not."""
+    if path.is_symlink() and not path.exists():
+        raise UserError(
+            f"cannot read {path}",
+            why="It is a link to a file that does not exist.",
+            advice="Mend the link, or remove it to judge without a policy.",
+        )
 
 
 def read_policy(path: Path) -> Calibration:

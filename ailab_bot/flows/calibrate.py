@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
 
 from ailab_bot.config import Config, load_scenarios
@@ -45,6 +46,7 @@ from ailab_bot.model.calibration import (
     Mode,
     NoiseRow,
     OperatingPoint,
+    RocPoint,
     false_alarms_per_week,
 )
 from ailab_bot.model.policy import Limits, Policy
@@ -53,8 +55,8 @@ from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.trial import Arm, Outcome, Trial
 from ailab_bot.model.wire import LONGEST_LINE, parse_trials
 from ailab_bot.plan.select import select
+from ailab_bot.policyfile import DIGITS, rounded
 from ailab_bot.policyfile import NAME as POLICY_FILE
-from ailab_bot.policyfile import rounded
 from ailab_bot.report.progress import Progress
 from ailab_bot.report.words import unrest_notes
 from ailab_bot.stats import roc
@@ -62,9 +64,11 @@ from ailab_bot.stats.history import (
     LEAST_OWN_BLOCKS,
     Build,
     Series,
+    announced,
     fit_covariates,
     noise_rows,
     pools_of,
+    replayed,
     series_of,
 )
 from ailab_bot.stats.replay import Pool
@@ -246,22 +250,37 @@ def calibrate(request: CalibrateRequest, tell: roc.Tell, now: datetime) -> Calib
         false_alarms_per_week(read_opinions(config.folder / FEEDBACK), now),
     )
     tell("reading trials")
-    read = [_read(path, request.scenarios) for path in _distinct(request.files)]
+    everything = [_read(path) for path in request.files]
+    _distinct(request.files, everything)
+    read = [_only(trials, request.scenarios) for trials in everything]
     builds = [_blocks_of(trials) for trials in read]
     series = series_of(builds)
     _check(series, config.gate, request)
     rows = noise_rows(series)
-    independent = _independent(rows, config.gate)
     pools = pools_of(series, rows, config.gate)
-    split = independent >= 2 * LEAST_BLOCKS
+    counted = _counted(series, rows, pools)
+    split = _independent(counted, config.gate) >= 2 * LEAST_BLOCKS
     tuning, reporting = _split(pools) if split else (pools, pools)
     cap = roc.largest_error(budget.false_positives_per_week, budget.verdicts_per_week)
     errors = sorted({*roc.ERRORS, cap}, reverse=True)
-    points = roc.sweep(list(tuning.values()), errors, request.replays, _SEED, tell)
-    best = roc.choose(points, budget.false_positives_per_week, budget.verdicts_per_week).point
-    point = replace(best, error=rounded(best.error / budget.tightened_by))
-    certificate = _certify(reporting, point, budget, request.replays, independent, tell)
-    mode, why = _mode(certificate, budget, series, config.gate)
+
+    def choose(gating: _Pools) -> tuple[list[RocPoint], OperatingPoint, OperatingPoint]:
+        tried = roc.sweep([tuning[key] for key in gating], errors, request.replays, _SEED, tell)
+        best = roc.choose(tried, budget.false_positives_per_week, budget.verdicts_per_week).point
+        return tried, best, replace(best, error=rounded(best.error / budget.tightened_by))
+
+    points, best, point = choose(reporting)
+    judged = _judged(series, rows, reporting, point, request.replays, tell)
+    gating = _gating(reporting, judged, config.gate_anyway)
+    if len(gating) < len(reporting):  # what blocks nothing has no say in the rule
+        points, best, point = choose(gating)
+        judged = _judged(series, rows, reporting, point, request.replays, tell)
+        gating = _gating(reporting, judged, config.gate_anyway)
+    rest = _counted(series, rows, gating)
+    independent = _independent(rest, config.gate)
+    certificate = _certify(gating, point, budget, request.replays, independent, tell)
+    wrong = announced(series, gating, point.threshold, point.error)
+    mode, why = _mode(certificate, budget, _blocks_in(rest, config.gate), wrong)
     if mode is Mode.GATE:
         why = certificate.text
     return Calibration(
@@ -271,7 +290,7 @@ def calibrate(request: CalibrateRequest, tell: roc.Tell, now: datetime) -> Calib
         data=Data(
             files=tuple(path.name for path in request.files),
             blocks=_blocks(series, config.gate),
-            independent_blocks=int(independent),
+            independent_blocks=int(_independent(rows, config.gate)),
             machines=tuple(dict.fromkeys(row.machine for row in rows)),
             commits=request.commits,
             split=_split_text(split),
@@ -279,7 +298,7 @@ def calibrate(request: CalibrateRequest, tell: roc.Tell, now: datetime) -> Calib
         budget=budget,
         point=point,
         certificate=certificate,
-        judged=_judged(series, rows, reporting, point, request.replays, tell),
+        judged=judged,
         noise=tuple(_rounded_row(row) for row in rows),
         covariates=fit_covariates(builds, _SEED),
         roc=tuple(points),
@@ -287,20 +306,37 @@ def calibrate(request: CalibrateRequest, tell: roc.Tell, now: datetime) -> Calib
     )
 
 
+def _gating(pools: _Pools, judged: Sequence[Judged], anyway: Sequence[str]) -> _Pools:
+    """Without those too noisy to gate; all where none would be left."""
+    noisy = {row.scenario for row in judged if row.too_noisy} - set(anyway)
+    return {key: pool for key, pool in pools.items() if key[0] not in noisy} or pools
+
+
+def _counted(series: Sequence[Series], rows: Sequence[NoiseRow], pools: _Pools) -> list[NoiseRow]:
+    """Rows of the blocks that are replayed: a calm machine's say nothing about a noisy one."""
+    taken = {id(s) for key in pools for s in replayed(series, rows, *key)}
+    return [row for s, row in zip(series, rows, strict=True) if id(s) in taken]
+
+
 #: Replays are simulations: the same data must give the same policy.
 _SEED = 20_26
 
 
-def _distinct(files: Sequence[Path]) -> Sequence[Path]:
-    """Each file is one build; the same one twice would make noise look like no noise."""
+def _distinct(files: Sequence[Path], builds: Sequence[Sequence[Trial]]) -> None:
+    """Each file is one build; the same one twice would make noise look like no noise.
+
+    What was measured is compared: blank lines and the order of lines make no other build.
+    """
     seen: dict[str, Path] = {}
-    for path in files:
-        try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise UserError(
-                f"cannot read {path}", why=str(error), advice="Name files of trials (JSON Lines)."
-            ) from error
+    for path, trials in zip(files, builds, strict=True):
+        measured = sorted(
+            (trial.scenario, trial.block, trial.arm.value, sorted(trial.metrics.items()))
+            for trial in trials
+            if trial.outcome is Outcome.OK
+        )
+        if not measured:
+            continue
+        digest = hashlib.sha256(repr(measured).encode()).hexdigest()
         if digest in seen:
             raise UserError(
                 f"{path} holds the same trials as {seen[digest]}",
@@ -308,26 +344,33 @@ def _distinct(files: Sequence[Path]) -> Sequence[Path]:
                 advice="Name each build's file once.",
             )
         seen[digest] = path
-    return files
 
 
-def _read(path: Path, only: Sequence[str]) -> list[Trial]:
+def _read(path: Path) -> list[Trial]:
+    """Once, and line by line: it may be a pipe, or have no end."""
     try:
         with path.open(encoding="utf-8") as file:
             lines = iter(lambda: file.readline(LONGEST_LINE + 1), "")
-            trials = parse_trials(lines, str(path))
+            return parse_trials(lines, str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot read {path}", why=str(error), advice="Name files of trials (JSON Lines)."
         ) from error
-    return [trial for trial in trials if not only or trial.scenario in only]
+
+
+def _only(trials: Sequence[Trial], scenarios: Sequence[str]) -> list[Trial]:
+    return [trial for trial in trials if not scenarios or trial.scenario in scenarios]
 
 
 def _blocks_of(trials: Sequence[Trial]) -> Build:
     by_scenario: dict[str, list[Trial]] = {}
     for trial in trials:
         by_scenario.setdefault(trial.scenario, []).append(trial)
-    return {scenario: pair_blocks(own) for scenario, own in by_scenario.items()}
+    # By index, as they ran: lines may come in any order, and neighbours tell the dependence.
+    return {
+        scenario: sorted(pair_blocks(own), key=lambda block: block.index)
+        for scenario, own in by_scenario.items()
+    }
 
 
 def _check(series: Sequence[Series], gate: Sequence[str], request: CalibrateRequest) -> None:
@@ -365,6 +408,16 @@ def _independent(rows: Sequence[NoiseRow], gate: Sequence[str]) -> float:
     return sum(max(counts.values()) for counts in by_scenario.values())
 
 
+def _blocks_in(rows: Sequence[NoiseRow], gate: Sequence[str]) -> int:
+    """As `_blocks`, of rows."""
+    by_scenario: dict[str, dict[str, int]] = {}
+    for row in rows:
+        if row.metric in gate:
+            counts = by_scenario.setdefault(row.scenario, {})
+            counts[row.metric] = counts.get(row.metric, 0) + row.blocks
+    return sum(max(counts.values()) for counts in by_scenario.values())
+
+
 _Pools = dict[tuple[str, str], Pool]
 
 
@@ -394,29 +447,43 @@ def _certify(
     tell: roc.Tell,
 ) -> Certificate:
     a_week, allowed = budget.verdicts_per_week, budget.false_positives_per_week
-    many = CERTIFICATE_FACTOR * replays
+    many = roc.enough(CERTIFICATE_FACTOR * replays, len(pools))
     wrong = roc.count_false_positives(list(pools.values()), point, many, _SEED, tell)
-    at_most = roc.upper_bound(wrong, many) * a_week
+    at_most = _rounded_up(roc.upper_bound(wrong, many) * a_week, DIGITS)
     noun = "false positive" if wrong == 1 else "false positives"
     return Certificate(
         false_positives=wrong,
         replays=many,
-        at_most_per_week=rounded(at_most),
+        at_most_per_week=at_most,
         independent_blocks=int(independent),
         reached=at_most <= allowed and independent >= LEAST_BLOCKS,
-        text=f"{wrong} {noun} in {many:,} replays: at most {at_most:.2g} a week of "
-        f"{a_week:g} verdicts, with {roc.CONFIDENCE:.0%} confidence",
+        text=f"{wrong} {noun} in {many:,} replays: at most {_bound_text(at_most, allowed)} a week "
+        f"of {a_week:g} verdicts, with {roc.CONFIDENCE:.0%} confidence",
     )
 
 
+def _bound_text(at_most: float, allowed: float) -> str:
+    """Rounded up, with as many digits as it takes to lie on its own side of what is allowed."""
+    for digits in range(2, DIGITS):
+        shown = _rounded_up(at_most, digits)
+        if (shown <= allowed) == (at_most <= allowed):
+            return f"{shown:.{digits}g}"
+    return f"{at_most:.{DIGITS}g}"
+
+
+def _rounded_up(value: float, digits: int) -> float:
+    return float(Context(prec=digits, rounding=ROUND_CEILING).create_decimal(Decimal(str(value))))
+
+
 def _mode(
-    certificate: Certificate, budget: Budget, series: Sequence[Series], gate: Sequence[str]
+    certificate: Certificate, budget: Budget, blocks: int, wrong: Sequence[str]
 ) -> tuple[Mode, str]:
-    if certificate.reached:
+    """`blocks`: that were replayed; `wrong`: what was announced on the recorded equal arms."""
+    if certificate.reached and not wrong:
         return Mode.GATE, ""
-    reasons = []
+    reasons = list(wrong)
     if certificate.independent_blocks < LEAST_BLOCKS:
-        have, blocks = max(certificate.independent_blocks, 1), _blocks(series, gate)
+        have = max(certificate.independent_blocks, 1)
         missing = math.ceil((LEAST_BLOCKS - certificate.independent_blocks) * blocks / have)
         reasons.append(
             f"{blocks} blocks are worth {certificate.independent_blocks} independent ones; "

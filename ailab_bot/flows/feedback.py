@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from ailab_bot.config import Config, load_config
 from ailab_bot.errors import UserError
@@ -58,8 +59,9 @@ def record_opinion(config: Config, opinion: Opinion) -> tuple[Path, str]:
     earlier = read_opinions(path)  # before writing: a file that cannot be read gets no longer
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(opinion_to_json(opinion) + "\n")
+        with path.open("a+b") as file:
+            start = "" if _ends_a_line(file) else "\n"
+            file.write((start + opinion_to_json(opinion) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -80,6 +82,14 @@ def read_opinions(path: Path) -> tuple[Opinion, ...]:
         raise UserError(
             f"cannot read {path}", why=str(error), advice="Mend it, or move it out of the way."
         ) from error
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    """Somebody's editor may have left the last line without its end."""
+    if not file.seek(0, os.SEEK_END):
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _warning(opinions: tuple[Opinion, ...], config: Config, now: datetime) -> str:

@@ -66,9 +66,11 @@ class Limits:
 class Policy:
     """`gate`: the metrics whose regression blocks and that decide when to stop measuring.
 
-    `own`: calibrated limits by (scenario, metric). `too_noisy`: scenarios that calibration found
-    too noisy to gate. `shadow`: verdicts are shown, but block nothing; `shadow_reason` says
-    why. `covariates`: coefficients by machine class that have been shown to lessen the noise.
+    `own`: calibrated limits by (scenario, metric). Where there are any, a scenario without them
+    does not gate: no certificate speaks of it. `too_noisy`: scenarios that calibration found
+    too noisy to gate. `gate_anyway`: scenarios that gate all the same. `shadow`: verdicts are
+    shown, but block nothing; `shadow_reason` says why. `covariates`: coefficients by machine
+    class that have been shown to lessen the noise.
     `origin` says in words where the numbers come from.
     """
 
@@ -82,6 +84,7 @@ class Policy:
     gate: tuple[str, ...] = ("ttfb_s",)
     own: Mapping[tuple[str, str], Limits] = field(default_factory=dict)
     too_noisy: frozenset[str] = frozenset()
+    gate_anyway: frozenset[str] = frozenset()
     shadow: bool = False
     shadow_reason: str = ""
     covariates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -99,7 +102,13 @@ class Policy:
 
     def gates(self, scenario: str, metric: str) -> bool:
         """Whether a regression of this metric blocks the change."""
-        return metric in self.gate and scenario not in self.too_noisy and not self.shadow
+        advisory = scenario in self.too_noisy or self.uncalibrated(scenario)
+        return metric in self.gate and not advisory and not self.shadow
+
+    def uncalibrated(self, scenario: str) -> bool:
+        """Whether there was a calibration that says nothing of this scenario."""
+        known = {name for name, _ in self.own} | self.gate_anyway
+        return bool(self.own) and scenario not in known
 
     def with_threshold(self, threshold: float) -> Policy:
         """One threshold for every scenario, as the user asked; the measured noise stays."""

@@ -14,9 +14,10 @@ import numpy as np
 from ailab_bot.model.calibration import UNKNOWN_CLASS, CovariateFit, NoiseRow
 from ailab_bot.model.policy import SCALE, SCALES
 from ailab_bot.model.trial import Block
-from ailab_bot.stats import covariates, noise
+from ailab_bot.stats import covariates, noise, roc
 from ailab_bot.stats.compare import robust_deviation
 from ailab_bot.stats.replay import Array, Pool, centred, scaled_to
+from ailab_bot.stats.sequential import Direction, Sample, decide
 
 #: With fewer blocks of its own, a scenario is replayed with those of its class.
 LEAST_OWN_BLOCKS = 20
@@ -91,16 +92,16 @@ def noise_rows(series: Sequence[Series]) -> list[NoiseRow]:
 def pools_of(
     series: Sequence[Series], rows: Sequence[NoiseRow], metrics: Collection[str]
 ) -> dict[tuple[str, str], Pool]:
-    """Blocks to replay, by scenario and metric; the noisiest class of machines sets the scale.
+    """Blocks to replay, by scenario and metric: those of its noisiest class of machines.
 
-    A scenario with few blocks gets those of its class.
+    Where that class has few, it sets the scale of all; a scenario with few gets its class's.
     """
     own: dict[tuple[str, str], Pool] = {}
     for key in dict.fromkeys((s.scenario, s.metric) for s in series if s.metric in metrics):
         mine = [
             (s, row) for s, row in zip(series, rows, strict=True) if (s.scenario, s.metric) == key
         ]
-        values = [build for s, _ in mine for build in s.builds]
+        values = [build for s in replayed(series, rows, *key) for build in s.builds]
         own[key] = Pool(
             builds=tuple(centred(build) for build in values),
             scale=max(row.scale for _, row in mine),
@@ -116,6 +117,40 @@ def pools_of(
         kin = [own[k] for k in own if k[1] == key[1] and machines[k] & machines[key]]
         pools[key] = scaled_to(kin, pool)
     return pools
+
+
+def replayed(
+    series: Sequence[Series], rows: Sequence[NoiseRow], scenario: str, metric: str
+) -> list[Series]:
+    """The noisiest class of machines alone, as calmer ones would hide it; all where it is small."""
+    mine = [
+        (row.scale, s)
+        for s, row in zip(series, rows, strict=True)
+        if (s.scenario, s.metric) == (scenario, metric)
+    ]
+    _, noisiest = max(mine, key=lambda each: each[0])
+    return [noisiest] if noisiest.blocks >= LEAST_OWN_BLOCKS else [s for _, s in mine]
+
+
+def announced(
+    series: Sequence[Series], pools: Mapping[tuple[str, str], Pool], threshold: float, error: float
+) -> list[str]:
+    """Recorded builds of equal arms in which the rule finds an effect, said in words.
+
+    Replays swap the arms, which hides what comes back in every block of a build: this does not.
+    """
+    said: dict[str, None] = {}
+    for own in series:
+        pool = pools.get((own.scenario, own.metric))
+        if pool is None:
+            continue
+        rule = roc.rule_of(pool, threshold, error)
+        samples = [Sample(build[:, 0], build[:, 1]) for build in own.builds]
+        for decision in decide(samples, [rule] * len(samples)):
+            if decision.announced:
+                words = "slower" if decision.found is Direction.UP else "faster"
+                said[f"equal arms of {own.scenario} were announced as {words}: {own.metric}"] = None
+    return list(said)
 
 
 def fit_covariates(builds: Sequence[Build], seed: int) -> dict[str, CovariateFit]:
@@ -166,19 +201,39 @@ def _scale(own: Series, kin: Sequence[Series]) -> float:
 
 
 def _bias(own: Series, kin: Sequence[Series]) -> float:
-    """Between the series' own builds where they are enough, else between those of its class."""
-    among = [own] if len(own.builds) >= noise.LEAST_BUILDS else kin
+    """Between the series' own builds where they are enough, else between those of its class.
+
+    The class must not hide a bias that the series' own few builds show beyond chance.
+    """
+    if len(own.builds) >= noise.LEAST_BUILDS:
+        return noise.between_builds(*_medians(own, _within(own)))
     medians, variances = [], []
-    for series in among:
-        # Within builds: a bias between them would count as noise.
-        residuals = np.concatenate([r - np.median(r) for r in series.by_build])
-        sigma = robust_deviation(residuals)
-        for ratios in series.by_build:
-            medians.append(float(np.median(ratios)))
-            variances.append(noise.variance_of_median(ratios, sigma))
-    if len(medians) < 2:
-        return 0.0  # one build's median is one draw: nothing tells a bias from chance in it
-    return noise.between_builds(medians, variances)
+    for series in kin:
+        some = _medians(series, _within(series))
+        medians += some[0]
+        variances += some[1]
+    # One median is one draw: nothing but its own size tells a bias from chance in it.
+    pooled = noise.between_builds(medians, variances) if len(medians) > 1 else 0.0
+    # Few blocks hardly know their own noise, and would call chance a bias.
+    prior = noise.class_deviation(
+        [ratios for series in kin for ratios in series.by_build],
+        SCALES.get(own.metric, SCALE),
+    )
+    few = _medians(own, noise.shrunk(_within(own), own.blocks, prior))
+    return max(pooled, noise.between_builds(*few)) if noise.beyond_chance(*few) else pooled
+
+
+def _within(series: Series) -> float:
+    """Deviation within builds: a bias between them would count as noise."""
+    return robust_deviation(np.concatenate([r - np.median(r) for r in series.by_build]))
+
+
+def _medians(series: Series, sigma: float) -> tuple[list[float], list[float]]:
+    """Median log ratio of each build, and its variance."""
+    return (
+        [float(np.median(ratios)) for ratios in series.by_build],
+        [noise.variance_of_median(ratios, sigma) for ratios in series.by_build],
+    )
 
 
 def _mean(weighted: Sequence[tuple[float, int]]) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from ailab_bot.stats.compare import robust_deviation
 from ailab_bot.stats.evidence import TAIL_GAP
@@ -23,6 +24,9 @@ PRIOR_BLOCKS = 10.0
 SMALLEST_SCALE = 0.005
 #: With fewer builds than this, a scenario's own spread between builds is mostly chance.
 LEAST_BUILDS = 5
+#: Unless chance within builds gives such a spread more rarely than this: a scenario without bias
+#: is then taken to have one once in a hundred calibrations, which costs it margin and no error.
+BIAS_BY_CHANCE = 0.01
 #: Autocorrelation is estimated from ratios cut off here, in scales: one outlier must not decide it.
 _CUT_OFF = 3.0
 #: An autocorrelation that is believed: beyond it, no block would count as independent.
@@ -98,6 +102,22 @@ def between_builds(medians: Sequence[float], variances: Sequence[float]) -> floa
     weights = 1 / v[known]
     excess = float(weights @ m[known] ** 2) - float(known.sum())
     return float(np.sqrt(max(0.0, excess / float(weights.sum()))))
+
+
+def beyond_chance(medians: Sequence[float], variances: Sequence[float]) -> bool:
+    """Whether builds of equal arms lie further from 0 than chance within them explains.
+
+    Cochran's Q about 0 (The combination of estimates from different experiments, Biometrics 1954)
+    above its chi-square quantile; see BIAS_BY_CHANCE. Both sequences have shape (builds,).
+    """
+    m, v = np.asarray(medians, dtype=float), np.asarray(variances, dtype=float)
+    known = v > 0
+    if (m[~known] != 0).any():
+        return True
+    if not known.any():
+        return False
+    q = float((m[known] ** 2 / v[known]).sum())
+    return q > float(special.chdtri(known.sum(), BIAS_BY_CHANCE))
 
 
 def variance_of_median(ratios: Array, sigma: float) -> float:

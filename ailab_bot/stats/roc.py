@@ -28,6 +28,12 @@ from ailab_bot.stats.sequential import Decision, Direction, Rule, Sample, decide
 
 Tell = Callable[[str], None]
 
+#: Of every scenario and metric, whatever --replays says: one without any would not count.
+FEWEST_REPLAYS = 4
+#: The largest scale a policy file may hold: beyond it a block says nothing.
+LARGEST_SCALE = 10.0
+#: Bounds of the budget's share in a verdict: logarithms of less or more are none.
+_SMALLEST_ERROR, _LARGEST_ERROR = 1e-300, 1.0
 #: What is swept. A wider threshold has the margin that belongs to it (`margin_of`).
 ERRORS = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 THRESHOLDS = (0.03, 0.05, 0.075, 0.10)
@@ -91,7 +97,7 @@ def limits_of(pool: Pool, threshold: float) -> Limits:
     """What a scenario is judged by: its margin covers the bias between its builds."""
     bias = min(max(MARGIN, _BIAS_SDS * pool.bias_sd), _MOST_BIAS)
     wide = max(threshold, bias)
-    return Limits(wide, margin_of(wide, bias), pool.scale, bias)
+    return Limits(wide, margin_of(wide, bias), min(pool.scale, LARGEST_SCALE), bias)
 
 
 def rule_of(pool: Pool, threshold: float, error: float) -> Rule:
@@ -111,8 +117,14 @@ def rule_of(pool: Pool, threshold: float, error: float) -> Rule:
 def largest_error(false_positives_per_week: float, verdicts_per_week: float) -> float:
     """The error at which the formal bound keeps the budget: two digits, rounded down."""
     exact = BUDGET_SHARE * false_positives_per_week / verdicts_per_week
+    exact = min(max(exact, _SMALLEST_ERROR), _LARGEST_ERROR)
     unit = 10.0 ** (np.floor(np.log10(exact)) - 1)
     return min(float(f"{np.floor(exact / unit + 1e-9) * unit:.2g}"), 0.05)
+
+
+def enough(replays: int, pools: int) -> int:
+    """So many replays, or more where each of `pools` would get fewer than FEWEST_REPLAYS."""
+    return max(replays, FEWEST_REPLAYS * pools)
 
 
 def sweep(
@@ -120,6 +132,7 @@ def sweep(
 ) -> list[RocPoint]:
     """One point per setting. `replays` experiments of equal arms, and per effect a quarter as many,
     shared out among the scenarios; the same ones for every setting, so that settings compare.
+    `enough` says when there are more.
     """
     most = max(CAPACITIES)
     null, shifted = _shared_out(replays, len(pools)), _shared_out(replays // 4, len(pools))
@@ -171,8 +184,11 @@ def choose(
 def count_false_positives(
     pools: Sequence[Pool], point: OperatingPoint, replays: int, seed: int, tell: Tell
 ) -> int:
-    """Regressions announced in `replays` experiments of equal arms, shared out among scenarios."""
-    found, done = 0, 0
+    """Regressions announced in `replays` experiments of equal arms, shared out among scenarios.
+
+    There are as many as `enough` says.
+    """
+    found, done, replays = 0, 0, enough(replays, len(pools))
     for number, (pool, count) in enumerate(
         zip(pools, _shared_out(replays, len(pools)), strict=True)
     ):
@@ -218,6 +234,7 @@ def _worth(point: RocPoint) -> float:
 
 
 def _shared_out(replays: int, pools: int) -> list[int]:
+    replays = enough(replays, pools)
     return [replays // pools + (number < replays % pools) for number in range(pools)]
 
 

@@ -19,12 +19,15 @@ from repositories import commit, git, new_repository
 
 from ailab_bot.config import load_config
 from ailab_bot.errors import UserError
-from ailab_bot.flows.calibrate import CalibrateRequest, calibrate
+from ailab_bot.flows.ab import policy_notes
+from ailab_bot.flows.calibrate import CalibrateRequest, _bound_text, calibrate
 from ailab_bot.flows.feedback import record_opinion
-from ailab_bot.model.calibration import Calibration, Mode, Opinion
+from ailab_bot.model.calibration import Calibration, Mode, NoiseRow, Opinion
+from ailab_bot.model.policy import Policy
 from ailab_bot.model.trial import Arm, Failure, Outcome, Trial
 from ailab_bot.model.wire import trial_to_json
 from ailab_bot.policyfile import read_policy, write_policy
+from ailab_bot.stats.roc import FEWEST_REPLAYS, LARGEST_SCALE
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 RECORDING = Path(__file__).parents[2] / "bench" / "data" / "aa-shared-2core.jsonl"
@@ -370,3 +373,148 @@ def test_a_scenario_that_always_fails_gets_a_clear_answer(tmp_path: Path) -> Non
 def test_a_hostile_number_is_refused(words: list[str], tmp_path: Path) -> None:
     result = ailab(tmp_path, "calibrate", *words, status=2)
     assert "usage: ailab calibrate" in result.stderr
+
+
+# --- what a certificate must not hide ----------------------------------------------------------
+
+
+def row_of(found: Calibration, scenario: str) -> NoiseRow:
+    return next(r for r in found.noise if (r.scenario, r.metric) == (scenario, "ttfb_s"))
+
+
+def test_a_class_does_not_hide_the_bias_of_one_of_its_scenarios(tmp_path: Path) -> None:
+    builds = []
+    for n in range(3):
+        build = equal_arms(40, 0.028, 0.077, seed=100 + n, scenario="biased")
+        for calm in range(5):
+            build += equal_arms(40, 0.01, seed=10 * n + calm, scenario=f"calm-{calm}")
+        builds.append(build)
+    found = of(tmp_path, *builds)
+    assert row_of(found, "biased").bias_sd == pytest.approx(0.077, rel=0.2)
+    assert row_of(found, "calm-0").bias_sd < 0.03
+    assert found.policy("x").limits("biased", "ttfb_s").margin > 0.1
+
+
+def test_a_bias_in_a_single_build_is_seen_and_chance_is_none(tmp_path: Path) -> None:
+    found = of(tmp_path, equal_arms(450, 0.03, 0.0953))
+    assert row_of(found, "a").bias_sd == pytest.approx(0.095, rel=0.1)
+    assert row_of(of(tmp_path, equal_arms(450, 0.03)), "a").bias_sd == 0.0
+
+
+def test_equal_arms_that_the_rule_announces_keep_the_policy_in_shadow_mode(tmp_path: Path) -> None:
+    builds = [equal_arms(40, 0.02, 0.3 * (n == 0), seed=n) for n in range(12)]
+    found = of(tmp_path, *builds, verdicts_per_week=2.0)
+    assert found.certificate.reached
+    assert found.mode is Mode.SHADOW
+    assert "equal arms of a were announced as slower" in found.why
+
+
+def test_the_order_of_the_lines_changes_nothing(tmp_path: Path) -> None:
+    trials = equal_arms(100)
+    before = of(tmp_path, trials)
+    random.Random(1).shuffle(trials)
+    assert of(tmp_path, trials) == before
+
+
+def test_a_scenario_that_was_not_calibrated_is_advisory(tmp_path: Path) -> None:
+    policy = of(tmp_path, equal_arms(40)).policy("x")
+    policy = replace(policy, shadow=False)
+    assert policy.gates("a", "ttfb_s")
+    assert not policy.gates("new", "ttfb_s")
+    assert replace(policy, gate_anyway=frozenset({"new"})).gates("new", "ttfb_s")
+    assert policy_notes(policy, ["a", "new"]) == [
+        "new is not in the policy's calibration: its verdicts are advisory. Run `ailab calibrate`."
+    ]
+    assert Policy().gates("new", "ttfb_s"), "nothing was calibrated"
+
+
+def test_a_calm_machine_does_not_hide_the_noise_of_another(tmp_path: Path) -> None:
+    wild = [replace(t, block=t.block + 60) for t in equal_arms(60, 0.4, seed=2, machine="wild")]
+    found = of(tmp_path, equal_arms(60, 0.016, machine="calm") + wild)
+    assert found.too_noisy == {"a"}
+    assert found.certificate.independent_blocks <= 60
+
+
+def test_a_scenario_that_is_too_noisy_has_no_say_in_the_certificate(tmp_path: Path) -> None:
+    wild = equal_arms(60, 0.4, seed=3, scenario="wild")
+    found = of(tmp_path, wild + equal_arms(60, 0.02))
+    alone = of(tmp_path, equal_arms(60, 0.02))
+    assert found.too_noisy == {"wild"}
+    assert found.certificate.independent_blocks == alone.certificate.independent_blocks
+    assert found.data.independent_blocks > alone.data.independent_blocks
+
+
+def test_more_scenarios_than_replays_are_calibrated_all_the_same(tmp_path: Path) -> None:
+    many = [trial for n in range(3) for trial in equal_arms(5, seed=n, scenario=f"s{n}")]
+    found = of(
+        tmp_path, [replace(t, metrics={"ttfb_s": t.metrics["ttfb_s"]}) for t in many], replays=1
+    )
+    assert {row.scenario for row in found.judged} == {f"s{n}" for n in range(3)}
+    assert found.certificate.replays >= 3 * FEWEST_REPLAYS
+    assert {row.replays for row in found.roc} == {3 * FEWEST_REPLAYS}
+
+
+def test_a_copy_with_another_newline_or_order_is_no_second_build(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jsonl", equal_arms(20))
+    copy = save(tmp_path / "b.jsonl", equal_arms(20)[::-1])
+    copy.write_text(copy.read_text() + "\n")
+    with pytest.raises(UserError, match="the same trials"):
+        run(tmp_path, path, copy)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
+def test_files_are_read_once_and_within_bounds(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a trial"):
+        run(tmp_path, Path("/dev/zero"))
+    path = save(tmp_path / "a.jsonl", equal_arms(20))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(f"cat {path} > {pipe}", shell=True):
+        assert run(tmp_path, pipe).data.blocks == 20
+
+
+def test_an_absurdly_noisy_metric_gives_a_policy_that_can_be_read(tmp_path: Path) -> None:
+    source = random.Random(1)
+    wild = [
+        replace(t, metrics={**t.metrics, "cpu_s": 10 ** source.uniform(-8, 17)})
+        for t in equal_arms(40)
+    ]
+    found = of(tmp_path, wild)
+    write_policy(found, tmp_path / "p.yml")
+    limits = read_policy(tmp_path / "p.yml").policy("x").limits("a", "cpu_s")
+    assert limits.scale == LARGEST_SCALE
+
+
+@pytest.mark.parametrize(
+    ("at_most", "allowed", "shown"),
+    [
+        (1.004, 1, "1.1"),
+        (0.631, 1, "0.64"),
+        (0.7, 1, "0.7"),
+        (0.9991, 1, "1"),
+        (1.23456, 1.2346, "1.2346"),
+    ],
+)
+def test_the_bound_that_is_shown_lies_on_its_side_of_the_budget(
+    at_most: float, allowed: float, shown: str
+) -> None:
+    assert _bound_text(at_most, allowed) == shown
+
+
+def test_files_of_trials_are_not_written_over(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jsonl", equal_arms(20))
+    before = path.read_text()
+    for option in ("--out", "--json"):
+        result = ailab(tmp_path, "calibrate", str(path), option, "./a.jsonl", status=2)
+        assert "is one of the files of trials" in result.stderr
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--budget", "2e6"], ["--verdicts", "2e9"], ["--budget", "1e308", "--verdicts", "1e-300"]],
+    ids=" ".join,
+)
+def test_a_number_that_no_policy_may_hold_is_refused(words: list[str], tmp_path: Path) -> None:
+    result = ailab(tmp_path, "calibrate", *words, status=2)
+    assert "is not a number from 1e-06 to" in " ".join(result.stderr.split())

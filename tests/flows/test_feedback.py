@@ -112,3 +112,11 @@ def test_the_command_notes_it_in_the_repository(tmp_path: Path) -> None:
     )
     assert bad.returncode == 2
     assert "names no verdict" in bad.stderr
+
+
+def test_an_opinion_gets_a_line_of_its_own_where_the_last_one_lacks_its_end(tmp_path: Path) -> None:
+    config = load_config(None, tmp_path)
+    path, _ = record_opinion(config, opinion("a:ttfb_s@aaaa"))
+    path.write_text(path.read_text().rstrip("\n"))
+    record_opinion(config, opinion("a:ttfb_s@bbbb"))
+    assert [each.verdict for each in read_opinions(path)] == ["a:ttfb_s@aaaa", "a:ttfb_s@bbbb"]

@@ -90,3 +90,13 @@ def test_without_noise_within_builds_all_that_differs_is_bias() -> None:
     assert noise.between_builds([0.01, -0.01], [0.0, 0.0]) == pytest.approx(0.01)
     assert noise.between_builds([0.0, 0.0], [0.0, 0.0]) == 0.0
     assert noise.between_builds([], []) == 0.0
+
+
+def test_chance_within_builds_is_rarely_taken_for_a_bias() -> None:
+    random = np.random.default_rng(7)
+    unbiased = random.normal(0, 0.01, (2000, 3))
+    share = np.mean([noise.beyond_chance(list(each), [1e-4] * 3) for each in unbiased])
+    assert 0.003 < share < 0.02
+    assert noise.beyond_chance([0.1], [1e-4])
+    assert noise.beyond_chance([0.1], [0.0])
+    assert not noise.beyond_chance([0.0], [0.0])

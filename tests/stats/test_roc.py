@@ -163,3 +163,23 @@ def test_the_sweep_has_every_setting_and_knows_its_uncertainty() -> None:
         [row.detection for row in points if row.point.threshold == t] for t in (0.03, 0.1)
     )
     assert max(narrow) > max(wide)
+
+
+def test_every_scenario_is_replayed_however_few_replays_are_asked_for() -> None:
+    pools = [quiet(0.02, seed=seed) for seed in range(5)]
+    points = roc.sweep(pools, [1e-2], 1, 1, say_nothing)
+    assert {row.replays for row in points} == {roc.enough(1, 5)} == {5 * roc.FEWEST_REPLAYS}
+    assert roc._shared_out(1, 5) == [roc.FEWEST_REPLAYS] * 5
+    assert roc._shared_out(600, 7) == [86] * 5 + [85] * 2
+    told: list[str] = []
+    roc.count_false_positives(pools, points[0].point, 1, 1, told.append)
+    assert told[-1].endswith("20 of 20 replays")
+
+
+def test_absurd_budgets_still_give_an_error_between_none_and_all() -> None:
+    assert roc.largest_error(1e308, 1e-300) == 0.05
+    assert 0 < roc.largest_error(5e-324, 1e9) < 1e-299
+
+
+def test_a_scale_beyond_what_a_policy_may_hold_is_cut_off() -> None:
+    assert roc.limits_of(Pool(quiet().builds, 20.8), 0.05).scale == roc.LARGEST_SCALE

@@ -17,8 +17,9 @@ from ailab_bot.flows.ab import policy_notes, policy_of
 from ailab_bot.model.calibration import Calibration
 from ailab_bot.model.policy import MARGIN, Policy
 from ailab_bot.model.wire import calibration_to_json
-from ailab_bot.policyfile import policy_text, read_policy, write_policy
+from ailab_bot.policyfile import check_place, policy_text, read_policy, write_policy
 from ailab_bot.report.calibration import print_calibration
+from ailab_bot.stats.roc import LARGEST_SCALE
 
 
 def written(folder: Path, calibration: Calibration = CERTIFIED, config: str = "") -> Path:
@@ -140,3 +141,30 @@ def test_a_calibration_fits_the_terminal(width: int) -> None:
         assert ("Shadow mode: verdicts are advisory" in flat) == shadow
         assert ("Certified: 0 false positives" in flat) != shadow
         assert "train" in text
+
+
+def test_a_policy_that_could_not_be_read_again_replaces_none(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    budget = replace(CERTIFIED.budget, false_positives_per_week=2e6)
+    with pytest.raises(UserError, match="could not be read again") as caught:
+        write_policy(replace(CERTIFIED, budget=budget), path)
+    assert f"{path}:" in caught.value.why
+    assert read_policy(path) == CERTIFIED
+    assert {file.name for file in path.parent.iterdir()} == {"policy.yml", "config.yml"}
+
+
+def test_the_largest_scale_that_calibration_gives_is_read(tmp_path: Path) -> None:
+    widest = tuple(
+        replace(row, limits=replace(row.limits, scale=LARGEST_SCALE)) for row in CERTIFIED.judged
+    )
+    path = written(tmp_path, replace(CERTIFIED, judged=widest))
+    assert read_policy(path).judged == widest
+
+
+def test_a_policy_that_is_a_link_to_nowhere_is_no_missing_policy(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yml"
+    check_place(path)
+    path.symlink_to(tmp_path / "gone.yml")
+    with pytest.raises(UserError, match="cannot read") as caught:
+        check_place(path)
+    assert "does not exist" in caught.value.why
