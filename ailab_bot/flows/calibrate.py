@@ -390,32 +390,25 @@ def _check(series: Sequence[Series], gate: Sequence[str], request: CalibrateRequ
 
 
 def _blocks(series: Sequence[Series], gate: Sequence[str]) -> int:
-    """Blocks with a gating metric; one with two of them counts once."""
-    by_scenario: dict[str, dict[str, int]] = {}
-    for each in series:
-        if each.metric in gate:
-            counts = by_scenario.setdefault(each.scenario, {})
-            counts[each.metric] = counts.get(each.metric, 0) + each.blocks
-    return sum(max(counts.values()) for counts in by_scenario.values())
+    return int(_counted_once([(s.scenario, s.metric, s.blocks) for s in series], gate))
 
 
 def _independent(rows: Sequence[NoiseRow], gate: Sequence[str]) -> float:
-    by_scenario: dict[str, dict[str, float]] = {}
-    for row in rows:
-        if row.metric in gate:
-            counts = by_scenario.setdefault(row.scenario, {})
-            counts[row.metric] = counts.get(row.metric, 0.0) + row.independent_blocks
-    return sum(max(counts.values()) for counts in by_scenario.values())
+    return _counted_once([(r.scenario, r.metric, r.independent_blocks) for r in rows], gate)
 
 
 def _blocks_in(rows: Sequence[NoiseRow], gate: Sequence[str]) -> int:
-    """As `_blocks`, of rows."""
-    by_scenario: dict[str, dict[str, int]] = {}
-    for row in rows:
-        if row.metric in gate:
-            counts = by_scenario.setdefault(row.scenario, {})
-            counts[row.metric] = counts.get(row.metric, 0) + row.blocks
-    return sum(max(counts.values()) for counts in by_scenario.values())
+    return int(_counted_once([(r.scenario, r.metric, r.blocks) for r in rows], gate))
+
+
+def _counted_once(counts: Sequence[tuple[str, str, float]], gate: Sequence[str]) -> float:
+    """Sum of (scenario, metric, count); a block with two gating metrics counts once."""
+    by_scenario: dict[str, dict[str, float]] = {}
+    for scenario, metric, count in counts:
+        if metric in gate:
+            own = by_scenario.setdefault(scenario, {})
+            own[metric] = own.get(metric, 0.0) + count
+    return sum(max(own.values()) for own in by_scenario.values())
 
 
 _Pools = dict[tuple[str, str], Pool]
