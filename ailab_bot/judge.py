@@ -75,7 +75,7 @@ def judge(
     trials: Iterable[Trial],
     policy: Policy,
     metrics: Mapping[str, Sequence[str]] | None = None,
-    family: int | None = None,
+    family: int = 0,
 ) -> tuple[Verdict, ...]:
     """A verdict per scenario and metric, scenarios and metrics in order of first appearance.
 
@@ -90,7 +90,7 @@ def judge(
         names = (metrics or {}).get(scenario) or _metrics_in(blocks)
         found = [_case(scenario, name, blocks, policy) for name in names]
         cases[scenario] = [case for case in found if case is not None]
-    many = max(family or 0, sum(len(own) for own in cases.values()))
+    many = max(family, sum(len(own) for own in cases.values()))
     deciding = [case for own in cases.values() for case in own if case.metric in policy.gate]
     decisions = _decide_all(deciding, policy, [policy.max_blocks] * len(deciding), many)
     used: dict[str, int] = {}
@@ -270,8 +270,13 @@ def conclude(
     return Conclusion.SUCCESS
 
 
+def gating_of(metrics: Collection[str], gate: Collection[str]) -> list[str]:
+    """Those of a scenario's metrics that gate."""
+    return [metric for metric in metrics if metric in gate]
+
+
 def _lacks(expected: Collection[str], judged: Collection[str], gate: Collection[str]) -> bool:
-    needed = [metric for metric in expected if metric in gate]
+    needed = gating_of(expected, gate)
     return not set(needed) <= set(judged) if needed else not judged
 
 
@@ -372,27 +377,26 @@ def _reason(decision: Decision, rule: Rule, slow_base: int, slow_head: int) -> s
     seen = ""
     if decision.screen is not None and decision.fresh_blocks:
         way = "slower" if decision.screen is Direction.UP else "faster"
-        seen = f"{screen} found head {way}, but "
+        seen = f"{screen} found head {way}"
     if decision.found is Direction.CLEAN:
         inside = f"the interval lies inside the threshold {limit}"
         if seen:
-            return f"{seen}with {fresh} {inside}"
+            return f"{seen}, but with {fresh} {inside}"
         return f"after {blocks} {inside}"
     if decision.tail_doubt:
         return f"{some}: too often to call it no change, too seldom to call it an effect"
     if seen and decision.fresh_agree:
-        seen = seen.replace(", but ", "")
         asked = -math.log(rule.error)
         if decision.log_evidence < asked:
             held = (
                 f"is {math.exp(decision.log_evidence):.3g} to 1 and has to be {1 / rule.error:.3g}"
             )
             return f"{seen} and {fresh} agree, but the evidence of all {held}"
-        limit = f"{rule.margin * 100:.3g} %"
-        return f"{seen} and {fresh} agree, but not clearly enough beyond the margin of {limit}"
+        margin = f"{rule.margin * 100:.3g} %"
+        return f"{seen} and {fresh} agree, but not clearly enough beyond the margin of {margin}"
     if seen:
         verb = "was" if decision.fresh_blocks == 1 else "were"
-        return f"{seen}{fresh} {verb} not enough to confirm it"
+        return f"{seen}, but {fresh} {verb} not enough to confirm it"
     if -rule.threshold < decision.low and decision.high < rule.threshold:
         return (
             f"the interval lies inside the threshold {limit}, but {blocks} scatter too much to "

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyperf
 from asv import _stats as asv_stats
-from peers import asv, pyperf_rule
+from peers import asv_rule, pyperf_rule
 from pyperf import _utils as pyperf_utils
 from replay import Array, sources, with_effect
 
@@ -44,7 +44,7 @@ def by_asv(base: Seconds, head: Seconds) -> bool:
 
 RULES: dict[str, tuple[Callable[[Array], Array], Callable[[Seconds, Seconds], bool]]] = {
     f"pyperf {pyperf.__version__}": (pyperf_rule, by_pyperf),
-    "asv": (asv, by_asv),
+    "asv": (asv_rule, by_asv),
 }
 
 

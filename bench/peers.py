@@ -90,7 +90,7 @@ def pyperf_rule(seconds: Array) -> Mask:
     return result
 
 
-def asv(seconds: Array) -> Mask:
+def asv_rule(seconds: Array) -> Mask:
     """`asv continuous` (asv 0.6): a median more than 1.1 times as large, and asv's `is_different`,
     which is Mann and Whitney's two-sided p below 0.002 where there are enough samples.
     """
@@ -146,7 +146,7 @@ def peers(null: Array) -> list[Peer]:
         Peer("Welch .05", 20, lambda s: welch_p(s) < 0.05),
         Peer("Mann-Whitney .01", 20, lambda s: mann_whitney_p(s) < 0.01),
         Peer("pyperf", 20, pyperf_rule),
-        Peer("asv", 20, asv),
+        Peer("asv", 20, asv_rule),
         Peer("Perfherder t > 7", 12, lambda s: perfherder(s) > 7),
         Peer("rustc-perf", 3, rustc_perf(history)),
     ]

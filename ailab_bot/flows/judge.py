@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ailab_bot.errors import UserError
-from ailab_bot.judge import conclude, judge, summarise_failures
+from ailab_bot.judge import conclude, gating_of, judge, summarise_failures
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.trial import Arm, Trial
 from ailab_bot.model.verdict import Conclusion, FailureSummary, Verdict
@@ -56,9 +56,7 @@ def judge_file(path: Path, policy: Policy) -> Judged:
     failures = summarise_failures(trials)
     # Gating metrics that a scenario was asked for, or has shown; one that has neither lacks them.
     expected = {
-        scenario: asked.get(scenario)
-        or [metric for metric in policy.gate if metric in seen[scenario]]
-        or policy.gate
+        scenario: asked.get(scenario) or gating_of(seen[scenario], policy.gate) or policy.gate
         for scenario in seen
     }
     return Judged(
@@ -101,10 +99,10 @@ def _asked_for(trials: Iterable[Trial]) -> dict[str, tuple[str, ...]]:
     return {scenario: tuple(names) for scenario, names in asked.items()}
 
 
-def _metrics_of(trials: Iterable[Trial]) -> dict[str, set[str]]:
-    seen: dict[str, set[str]] = {}
+def _metrics_of(trials: Iterable[Trial]) -> dict[str, dict[str, None]]:
+    seen: dict[str, dict[str, None]] = {}
     for trial in trials:
-        seen.setdefault(trial.scenario, set()).update(trial.metrics)
+        seen.setdefault(trial.scenario, {}).update(dict.fromkeys(trial.metrics))
     return seen
 
 
@@ -117,8 +115,7 @@ def _unjudged(
     judged = {(verdict.scenario, verdict.metric) for verdict in verdicts}
     counts: dict[tuple[str, str], dict[Arm, int]] = {}
     for scenario, metrics in expected.items():
-        needed = [metric for metric in metrics if metric in gate] or metrics
-        for metric in needed:
+        for metric in gating_of(metrics, gate) or metrics:
             if (scenario, metric) not in judged:
                 counts[scenario, metric] = dict.fromkeys(Arm, 0)
     for trial in trials:

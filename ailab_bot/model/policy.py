@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 #: The effect that has to be found, as a fraction. NO_CHANGE means: inside plus or minus this.
 THRESHOLD = 0.05
@@ -107,8 +108,12 @@ class Policy:
 
     def uncalibrated(self, scenario: str) -> bool:
         """Whether there was a calibration that says nothing of this scenario."""
-        known = {name for name, _ in self.own} | self.gate_anyway
-        return bool(self.own) and scenario not in known
+        return bool(self.own) and scenario not in self._known
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """Asked for each of thousands of verdicts."""
+        return frozenset(name for name, _ in self.own) | self.gate_anyway
 
     def with_threshold(self, threshold: float) -> Policy:
         """One threshold for every scenario, as the user asked; the measured noise stays."""

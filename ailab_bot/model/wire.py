@@ -38,9 +38,9 @@ Json = dict[str, object]
 _E = TypeVar("_E", Arm, Outcome)
 
 _REQUIRED = {"schema", "scenario", "block", "order", "arm", "outcome"}
+_OPTIONAL = {"metrics", "phases", "covariates", "failure", "machine", "judged", "family"}
 #: Verdicts of one change, far beyond what anybody measures: more would only weaken every verdict.
 MOST_FAMILY = 10**6
-_OPTIONAL = {"metrics", "phases", "covariates", "failure", "machine", "judged", "family"}
 
 
 def trial_to_json(trial: Trial) -> str:

@@ -338,12 +338,12 @@ def _decide(samples: Sequence[Sample], rules: Sequence[Rule]) -> list[Decision]:
         middle = float(np.expm1(np.median(samples[index].log_ratios[start:end])))
         shown = effect or screen
         in_some = effect is not None and effect.shape is Shape.TAIL
-        if effect is not None and in_some:
+        if effect is not None:
             up = effect.direction is Direction.UP
-            # Where the middle moved the same way, this is no effect of some trials only.
-            in_some = not (low > rule.margin if up else high < -rule.margin)
-        if effect is not None and not in_some:  # the fresh blocks have refuted 0, too
-            low, high = (max(low, 0.0), high) if middle > 0 else (low, min(high, 0.0))
+            if low > rule.margin if up else high < -rule.margin:
+                in_some = False  # the middle moved the same way, too
+            if not in_some:  # the fresh blocks have refuted 0, too
+                low, high = (max(low, 0.0), high) if up else (low, min(high, 0.0))
         decisions.append(
             Decision(
                 found=kind,
