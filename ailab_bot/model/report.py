@@ -55,6 +55,17 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Annotation:
+    """A remark at a line of head: `path` from the repository's root, `line` from 1."""
+
+    path: str
+    line: int
+    title: str
+    message: str
+    level: str = "warning"
+
+
+@dataclass(frozen=True)
 class Report:
     """One comparison of base and head over the plan's scenarios.
 

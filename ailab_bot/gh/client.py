@@ -1,0 +1,215 @@
+"""GitHub at arm's length: the few things we ask of it, as a Protocol and plain types.
+
+Everything else of the bot talks to this. `api` implements it over HTTP; no other module knows
+PyGithub. Refuses to decide anything, and to guess: what GitHub did not say is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from ailab_bot.errors import RunnerError
+from ailab_bot.model.report import Annotation
+
+
+class GitHubError(RunnerError):
+    """GitHub did not do what was asked. `status` is its HTTP status, 0 where none arrived."""
+
+    def __init__(self, what: str, *, status: int = 0, why: str = "", advice: str = "") -> None:
+        super().__init__(what, why=why, advice=advice)
+        self.status = status
+
+
+class NotFoundError(GitHubError):
+    """It does not exist, or this token may not see it: GitHub answers both alike."""
+
+
+class OutOfTimeError(GitHubError):
+    """GitHub wants us to wait longer than the job can; nothing is waited for."""
+
+
+@dataclass(frozen=True)
+class User:
+    """`id` never changes; `login` can be given to somebody else."""
+
+    id: int
+    login: str
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A pull request as GitHub has it now. `head_repository_id` is None where it was deleted."""
+
+    number: int
+    open: bool
+    author: User
+    head_sha: str
+    head_ref: str
+    head_repository_id: int | None
+    base_sha: str
+    base_ref: str
+    base_repository_id: int
+    url: str
+
+    @property
+    def from_fork(self) -> bool:
+        """Whether head lies in another repository; one that was deleted is never our own."""
+        return self.head_repository_id != self.base_repository_id
+
+
+@dataclass(frozen=True)
+class Run:
+    """A workflow run. `path` is its workflow's file; `head_owner` None: its fork was deleted.
+
+    `event` is what started it (`pull_request`, `merge_group`, …), `status` queued, in_progress or
+    completed (and some more), `conclusion` None until it is completed.
+    """
+
+    id: int
+    attempt: int
+    event: str
+    path: str
+    status: str
+    conclusion: str | None
+    head_sha: str
+    head_branch: str | None
+    head_owner: str | None
+    repository_id: int
+    url: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Artifact:
+    id: int
+    name: str
+    size_bytes: int
+    expired: bool
+
+
+@dataclass(frozen=True)
+class CommitStatus:
+    """`state` is pending, success, failure or error; `creator_id` None: nobody's any more."""
+
+    context: str
+    state: str
+    description: str
+    url: str
+    creator_id: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Comment:
+    id: int
+    author: User
+    body: str
+    url: str
+
+
+@dataclass(frozen=True)
+class ChangedFile:
+    """`patch` is None where GitHub shows none: binary files, and very large changes."""
+
+    path: str
+    status: str
+    patch: str | None = None
+    previous_path: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What head has beyond its merge base with base. `complete`: no file was left out."""
+
+    merge_base_sha: str
+    ahead: int
+    behind: int
+    files: tuple[ChangedFile, ...]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Permission:
+    """What somebody may do in a repository: `level` is admin, write, read or none."""
+
+    user: User
+    level: str
+
+    @property
+    def may_write(self) -> bool:
+        return self.level in {"admin", "write"}
+
+
+class GitHub(Protocol):
+    """One repository. Every method may raise GitHubError, and NotFoundError for a 404 or 410.
+
+    Reads, and writes that may be repeated, are tried again by the implementation within its
+    budget. `create_comment` is not one of those: it raises GitHubError after a failure, and whoever
+    calls it looks whether the comment is there before another try.
+    """
+
+    def pull(self, number: int) -> PullRequest: ...
+
+    def pulls_of_head(self, owner: str, branch: str) -> tuple[PullRequest, ...]:
+        """Open pull requests whose head is `owner`'s `branch`."""
+        ...
+
+    def pulls_with_commit(self, sha: str) -> tuple[PullRequest, ...]: ...
+
+    def run(self, run_id: int) -> Run:
+        """The run's latest attempt."""
+        ...
+
+    def runs(
+        self, workflow: str, *, head_sha: str | None = None, since: datetime | None = None
+    ) -> tuple[Run, ...]:
+        """Runs of a workflow file (`ailab-measure.yml`), newest first, at most 100."""
+        ...
+
+    def rerun(self, run_id: int, *, failed_only: bool = False) -> None: ...
+
+    def cancel(self, run_id: int) -> None: ...
+
+    def artifacts(self, run_id: int) -> tuple[Artifact, ...]:
+        """Those of all attempts, at most 300."""
+        ...
+
+    def download(self, artifact: Artifact, most_bytes: int) -> bytes:
+        """The zip as it is; GitHubError beyond `most_bytes`."""
+        ...
+
+    def compare(self, base: str, head: str) -> Comparison:
+        """Three-dot: from the merge base to head."""
+        ...
+
+    def statuses(self, sha: str) -> tuple[CommitStatus, ...]:
+        """Of all contexts, newest first, at most 100."""
+        ...
+
+    def create_status(
+        self, sha: str, *, context: str, state: str, description: str, url: str
+    ) -> None: ...
+
+    def comments(self, number: int) -> tuple[Comment, ...]:
+        """Of a pull request's conversation, oldest first; all pages up to 1,000."""
+        ...
+
+    def create_comment(self, number: int, body: str) -> Comment: ...
+
+    def update_comment(self, comment_id: int, body: str) -> Comment: ...
+
+    def react(self, comment_id: int, content: str) -> None:
+        """`content`: +1, -1, eyes, rocket or confused."""
+        ...
+
+    def permission(self, login: str) -> Permission: ...
+
+    def create_check(
+        self, sha: str, *, name: str, title: str, summary: str, annotations: Sequence[Annotation]
+    ) -> None:
+        """A completed, neutral check run that carries annotations (at most 50)."""
+        ...

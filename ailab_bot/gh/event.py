@@ -1,0 +1,311 @@
+"""A webhook's payload becomes one of a few types, once. Reads it strictly; decides nothing.
+
+Identity (pull request, SHA, attempt) comes from here and from the API, never from an artifact.
+https://docs.github.com/en/webhooks/webhook-events-and-payloads
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from ailab_bot.errors import UserError
+from ailab_bot.gh.client import PullRequest, Run, User
+
+_SHA = re.compile(r"[0-9a-f]{40}")
+_T = TypeVar("_T")
+#: GitHub caps payloads at 25 MB; ours are far smaller.
+LARGEST_PAYLOAD_BYTES = 25 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The repository in which the event happened. `public`: anybody can open a pull request."""
+
+    id: int
+    full_name: str
+    public: bool
+    default_branch: str
+
+
+@dataclass(frozen=True)
+class PullRequestEvent:
+    """A pull request was opened, pushed to, reopened or edited. `retargeted`: to another base."""
+
+    repository: Repository
+    action: str
+    pull: PullRequest
+    retargeted: bool
+
+
+@dataclass(frozen=True)
+class MergeGroupEvent:
+    """The merge queue asks for checks of `head_sha` before it becomes `base_ref`'s tip."""
+
+    repository: Repository
+    action: str
+    head_sha: str
+    base_sha: str
+    base_ref: str
+
+
+@dataclass(frozen=True)
+class WorkflowRunEvent:
+    """A run of another workflow began or ended."""
+
+    repository: Repository
+    action: str
+    run: Run
+
+
+@dataclass(frozen=True)
+class CommentEvent:
+    """Somebody commented. `on_open_pull`: on a pull request that is open."""
+
+    repository: Repository
+    action: str
+    number: int
+    on_pull: bool
+    on_open_pull: bool
+    comment_id: int
+    author: User
+    body: str
+    url: str
+
+
+@dataclass(frozen=True)
+class PushEvent:
+    """A branch moved from `before` to `after`; `before` is None where it was created."""
+
+    repository: Repository
+    ref: str
+    before: str | None
+    after: str
+
+
+@dataclass(frozen=True)
+class TimerEvent:
+    """A schedule, or somebody who started the workflow by hand."""
+
+    repository: Repository
+
+
+Event: TypeAlias = (
+    PullRequestEvent | MergeGroupEvent | WorkflowRunEvent | CommentEvent | PushEvent | TimerEvent
+)
+
+
+def read_event(name: str, path: Path) -> Event:
+    """The event in the file that GITHUB_EVENT_PATH names; UserError where it is none of ours."""
+    try:
+        data = path.read_bytes()
+        if len(data) > LARGEST_PAYLOAD_BYTES:
+            raise ValueError("it is larger than GitHub's own limit")
+        payload = json.loads(data)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"cannot read the event in {path}",
+            why=str(error),
+            advice="Run this in a GitHub workflow: GITHUB_EVENT_PATH names the payload.",
+        ) from error
+    return parse_event(name, payload)
+
+
+def parse_event(name: str, payload: object) -> Event:
+    """`name` as in GITHUB_EVENT_NAME. UserError names the field that is missing or strange."""
+    if name not in _READERS:
+        raise UserError(
+            f"the event `{name:.40}` is none of ours",
+            why=f"This command understands {', '.join(sorted(_READERS))}.",
+            advice="Start it from the workflows in examples/.",
+        )
+    try:
+        return _READERS[name](_Fields(payload, name))
+    except _StrangeError as error:
+        raise UserError(
+            f"the payload of `{name}` is not as GitHub documents it",
+            why=str(error),
+            advice="If this came from GitHub, please report it with the field's name.",
+        ) from None
+
+
+class _StrangeError(Exception):
+    """Which field is strange."""
+
+
+class _Fields:
+    """Typed access to a payload: a wrong type names the field."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, Mapping):
+            raise _StrangeError(f"{where} is not an object")
+        self.value: Mapping[str, object] = value
+        self.where = where
+
+    def _typed(self, key: str, kind: type[_T]) -> _T:
+        value = self.value.get(key)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise _StrangeError(f"{self.where}.{key} is not {kind.__name__}")
+        return value
+
+    def below(self, key: str) -> _Fields:
+        return _Fields(self.value.get(key), f"{self.where}.{key}")
+
+    def maybe(self, key: str) -> _Fields | None:
+        return None if self.value.get(key) is None else self.below(key)
+
+    def text(self, key: str) -> str:
+        return self._typed(key, str)
+
+    def text_or_none(self, key: str) -> str | None:
+        return None if self.value.get(key) is None else self.text(key)
+
+    def number(self, key: str) -> int:
+        return self._typed(key, int)
+
+    def flag(self, key: str) -> bool:
+        return self._typed(key, bool)
+
+    def sha(self, key: str) -> str:
+        value = self.text(key)
+        if not _SHA.fullmatch(value):
+            raise _StrangeError(f"{self.where}.{key} is not a commit's SHA")
+        return value
+
+    def time(self, key: str) -> datetime:
+        try:
+            return datetime.fromisoformat(self.text(key))
+        except ValueError:
+            raise _StrangeError(f"{self.where}.{key} is not a time") from None
+
+
+def _repository(payload: _Fields) -> Repository:
+    fields = payload.below("repository")
+    return Repository(
+        fields.number("id"),
+        fields.text("full_name"),
+        public=not fields.flag("private"),
+        default_branch=fields.text("default_branch"),
+    )
+
+
+def _user(fields: _Fields) -> User:
+    return User(fields.number("id"), fields.text("login"))
+
+
+def _pull(fields: _Fields) -> PullRequest:
+    head, base = fields.below("head"), fields.below("base")
+    head_repository = head.maybe("repo")
+    return PullRequest(
+        number=fields.number("number"),
+        open=fields.text("state") == "open",
+        author=_user(fields.below("user")),
+        head_sha=head.sha("sha"),
+        head_ref=head.text("ref"),
+        head_repository_id=None if head_repository is None else head_repository.number("id"),
+        base_sha=base.sha("sha"),
+        base_ref=base.text("ref"),
+        base_repository_id=base.below("repo").number("id"),
+        url=fields.text("html_url"),
+    )
+
+
+def _pull_request(payload: _Fields) -> PullRequestEvent:
+    changes = payload.maybe("changes")
+    return PullRequestEvent(
+        _repository(payload),
+        payload.text("action"),
+        _pull(payload.below("pull_request")),
+        retargeted=changes is not None and "base" in changes.value,
+    )
+
+
+def _merge_group(payload: _Fields) -> MergeGroupEvent:
+    group = payload.below("merge_group")
+    return MergeGroupEvent(
+        _repository(payload),
+        payload.text("action"),
+        group.sha("head_sha"),
+        group.sha("base_sha"),
+        group.text("base_ref"),
+    )
+
+
+def parse_run(payload: object) -> Run:
+    """A run as the API and the event give it."""
+    try:
+        return _run(_Fields(payload, "workflow_run"))
+    except _StrangeError as error:
+        raise UserError("not a workflow run", why=str(error)) from None
+
+
+def _run(fields: _Fields) -> Run:
+    head_repository = fields.maybe("head_repository")
+    owner = None if head_repository is None else head_repository.maybe("owner")
+    return Run(
+        id=fields.number("id"),
+        attempt=fields.number("run_attempt"),
+        event=fields.text("event"),
+        path=fields.text("path").partition("@")[0],
+        status=fields.text("status"),
+        conclusion=fields.text_or_none("conclusion"),
+        head_sha=fields.sha("head_sha"),
+        head_branch=fields.text_or_none("head_branch"),
+        head_owner=None if owner is None else owner.text("login"),
+        repository_id=fields.below("repository").number("id"),
+        url=fields.text("html_url"),
+        created_at=fields.time("created_at"),
+        updated_at=fields.time("updated_at"),
+    )
+
+
+def _workflow_run(payload: _Fields) -> WorkflowRunEvent:
+    return WorkflowRunEvent(
+        _repository(payload), payload.text("action"), _run(payload.below("workflow_run"))
+    )
+
+
+def _issue_comment(payload: _Fields) -> CommentEvent:
+    issue, comment = payload.below("issue"), payload.below("comment")
+    on_pull = issue.value.get("pull_request") is not None
+    return CommentEvent(
+        _repository(payload),
+        payload.text("action"),
+        number=issue.number("number"),
+        on_pull=on_pull,
+        on_open_pull=on_pull and issue.text("state") == "open",
+        comment_id=comment.number("id"),
+        author=_user(comment.below("user")),
+        body=comment.text("body"),
+        url=comment.text("html_url"),
+    )
+
+
+def _push(payload: _Fields) -> PushEvent:
+    before = payload.sha("before")
+    return PushEvent(
+        _repository(payload),
+        payload.text("ref"),
+        before=before if before.strip("0") else None,
+        after=payload.sha("after"),
+    )
+
+
+def _timer(payload: _Fields) -> TimerEvent:
+    return TimerEvent(_repository(payload))
+
+
+_READERS = {
+    "pull_request": _pull_request,
+    "merge_group": _merge_group,
+    "workflow_run": _workflow_run,
+    "issue_comment": _issue_comment,
+    "push": _push,
+    "schedule": _timer,
+    "workflow_dispatch": _timer,
+}
