@@ -11,13 +11,16 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import yaml
 
 from ailab_bot.errors import UserError
 from ailab_bot.model.calibration import FALSE_POSITIVES_PER_WEEK, VERDICTS_PER_WEEK
+from ailab_bot.model.github import MOST_SHARDS, GitHub, Pool, Profile, Queue
 from ailab_bot.model.noise import Noise, Pin, parse_cores
+from ailab_bot.model.report import GateMode
 from ailab_bot.model.scenario import METRICS, FirstBatch, FirstBatchMode, Scenario
 
 #: Configuration is written by hand; anything larger is a mistake or an attack.
@@ -53,6 +56,7 @@ class Config:
     false_positives_per_week: float = FALSE_POSITIVES_PER_WEEK
     verdicts_per_week: float = VERDICTS_PER_WEEK
     gate_anyway: tuple[str, ...] = ()
+    github: GitHub = field(default_factory=GitHub)
 
     @property
     def folder(self) -> Path:
@@ -81,6 +85,7 @@ def load_config(path: Path | None, root: Path) -> Config:
             "false_positives_per_week": file.number(0, 1e6),
             "verdicts_per_week": file.number(0, 1e9),
             "gate_anyway": file.ids,
+            "github": file.github,
         }
     )
     file.raise_problems()
@@ -391,6 +396,69 @@ class YamlFile:
             },
         )
         return Noise(**values)  # type: ignore[arg-type]
+
+    def github(self, node: yaml.Node) -> GitHub:
+        if not isinstance(node, yaml.MappingNode):
+            self.complain(node, f"expected a mapping such as {{mode: advisory}}, {_found(node)}")
+            return GitHub()
+        values = self.pairs(
+            node,
+            {
+                "mode": self.one_of(GateMode),
+                "profile": self.one_of(Profile),
+                "runners": self.runners,
+                "merge_queue": self.one_of(Queue),
+                "shard_minutes": self.whole(5, 360),
+                "bot_id": self.whole(1, 10**9 - 1),
+                "hosted": self.ids,
+            },
+        )
+        return GitHub(**{k: v for k, v in values.items() if v is not None})  # type: ignore[arg-type]
+
+    def one_of(self, kind: type[StrEnum]) -> Reader:
+        def read(node: yaml.Node) -> StrEnum | None:
+            word = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+            try:
+                return kind(word)  # a plain `off` is false to YAML and means the same here
+            except ValueError:
+                listed = ", ".join(kind)
+                hint = _did_you_mean(word, kind)
+                self.complain(node, f"expected one of {listed}, {_found(node)}{hint}")
+                return None
+
+        return read
+
+    def runners(self, node: yaml.Node) -> dict[str, Pool] | None:
+        if not isinstance(node, yaml.MappingNode) or not node.value:
+            wanted = "a mapping such as {cpu: {labels: [ubuntu-latest], count: 4}}"
+            self.complain(node, f"expected {wanted}, {_found(node)}")
+            return None
+        pools: dict[str, Pool] = {}
+        for key, value in node.value:
+            name = str(key.value)
+            if name in pools:
+                self.complain(key, f"`{name:.60}` stands there twice")
+            pools[name] = self.pool(value)
+        return pools
+
+    def pool(self, node: yaml.Node) -> Pool:
+        if isinstance(node, yaml.SequenceNode):
+            return Pool(self.labels(node))
+        if not isinstance(node, yaml.MappingNode):
+            self.complain(node, f"expected labels such as [self-hosted, gpu], {_found(node)}")
+            return Pool(())
+        values = self.pairs(node, {"labels": self.labels, "count": self.whole(1, MOST_SHARDS)})
+        if "labels" not in values:
+            self.complain(node, "`labels` is missing")
+        count = values.get("count")
+        labels = values.get("labels")
+        return Pool(
+            labels if isinstance(labels, tuple) else (), count if isinstance(count, int) else 1
+        )
+
+    def labels(self, node: yaml.Node) -> tuple[str, ...]:
+        items = self.sequence(node, "labels such as [self-hosted, gpu]") or ()
+        return tuple(word for word in map(self.word, items) if word)
 
     def pin(self, node: yaml.Node) -> Pin:
         text = str(node.value) if isinstance(node, yaml.ScalarNode) else ""

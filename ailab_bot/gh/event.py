@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -300,7 +300,7 @@ def _timer(payload: _Fields) -> TimerEvent:
     return TimerEvent(_repository(payload))
 
 
-_READERS = {
+_READERS: Mapping[str, Callable[[_Fields], Event]] = {
     "pull_request": _pull_request,
     "merge_group": _merge_group,
     "workflow_run": _workflow_run,
