@@ -7,18 +7,18 @@ dropped silently: only `metrics` and `covariates` are open to new names.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import NoReturn, TypeVar
 
 from ailab_bot.errors import UserError
+from ailab_bot.model import strictjson
 from ailab_bot.model.calibration import Calibration, Opinion
 from ailab_bot.model.diagnosis import Diagnosis
 from ailab_bot.model.policy import ERROR_IN_CHANGE
 from ailab_bot.model.report import Report
+from ailab_bot.model.strictjson import BadJsonError, Json, refuse
 from ailab_bot.model.trial import Arm, Failure, Outcome, Trial
 from ailab_bot.model.verdict import Conclusion, FailureSummary, Interval, Verdict
 
@@ -27,15 +27,8 @@ SCHEMA = 1
 LONGEST_LINE = 1 << 20
 #: Bounds of a metric other than 0: a nanosecond and below, or a million years, is no measurement.
 SMALLEST, LARGEST = 1e-9, 1e18
-#: Numbers and names in one trial; real trials hold about 20.
-MOST_ENTRIES = 200
 #: Lines of output kept with a failure.
 MOST_TAIL_LINES = 50
-#: Digits of an integer; Python's own limit is far above any measurement.
-_MOST_DIGITS = 25
-
-Json = dict[str, object]
-_E = TypeVar("_E", Arm, Outcome)
 
 _REQUIRED = {"schema", "scenario", "block", "order", "arm", "outcome"}
 _OPTIONAL = {"metrics", "phases", "covariates", "failure", "machine", "judged", "family"}
@@ -87,14 +80,14 @@ def parse_trials(lines: Iterable[str], source: str) -> list[Trial]:
             trial = _parse_trial(line)
             key = (trial.scenario, trial.block, trial.arm)
             if key in seen:
-                _refuse(f"block {trial.block} has a second {trial.arm.value} trial")
+                refuse(f"block {trial.block} has a second {trial.arm.value} trial")
             place = (trial.scenario, trial.block, trial.order)
             if place in places:
-                _refuse(f"block {trial.block} has a second trial of order {trial.order}")
+                refuse(f"block {trial.block} has a second trial of order {trial.order}")
             machine = machines.setdefault((trial.scenario, trial.block), trial.machine)
             if machine != trial.machine:
-                _refuse(f"block {trial.block} ran on two machines; its times cannot be compared")
-        except _BadTrialError as error:
+                refuse(f"block {trial.block} ran on two machines; its times cannot be compared")
+        except BadJsonError as error:
             raise UserError(
                 f"{source}:{number}: not a trial",
                 why=str(error),
@@ -106,143 +99,53 @@ def parse_trials(lines: Iterable[str], source: str) -> list[Trial]:
     return trials
 
 
-class _BadTrialError(Exception):
-    """Why a line is refused; becomes a UserError with the line's number."""
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise _BadTrialError(reason)
-
-
 def _parse_trial(line: str) -> Trial:
     if len(line) > LONGEST_LINE:
-        _refuse(f"the line is longer than {LONGEST_LINE} characters")
-    row = _load(line)
-    unknown = sorted(set(row) - _REQUIRED - _OPTIONAL)
-    missing = sorted(_REQUIRED - set(row))
-    if missing:
-        _refuse(f"missing {', '.join(missing)}")
-    if unknown:
-        _refuse(f"unknown key {unknown[0]!r:.60}")
-    if row["schema"] != SCHEMA or type(row["schema"]) is not int:
-        _refuse(f"schema {row['schema']!r:.20} is not {SCHEMA}; a newer ailab may read it")
-    outcome = _one_of(row, "outcome", Outcome)
-    metrics = _numbers(row.get("metrics", {}), "metrics")
+        refuse(f"the line is longer than {LONGEST_LINE} characters")
+    row = strictjson.load_object(line, raw_texts=True)
+    strictjson.keys(row, _REQUIRED, _OPTIONAL)
+    strictjson.schema(row, SCHEMA)
+    outcome = strictjson.one_of(row["outcome"], "outcome", Outcome)
+    metrics = strictjson.numbers(row.get("metrics", {}), "metrics")
     if outcome is Outcome.OK and not metrics:
-        _refuse("the outcome is ok, but there are no metrics")
+        refuse("the outcome is ok, but there are no metrics")
     if outcome is not Outcome.OK and metrics:
-        _refuse(f"the outcome is {outcome.value}, but there are metrics")
+        refuse(f"the outcome is {outcome.value}, but there are metrics")
     for name, value in metrics.items():
         if value < 0 or (name == "ttfb_s" and value == 0):
-            _refuse(f"{name:.40} is {value:g}; it must be positive")
+            refuse(f"{name:.40} is {value:g}; it must be positive")
         if value and not SMALLEST <= value <= LARGEST:
-            _refuse(f"{name:.40} is {value:g}; no measurement is that small or large")
+            refuse(f"{name:.40} is {value:g}; no measurement is that small or large")
     if outcome is Outcome.OK and "failure" in row:
-        _refuse("the outcome is ok, but there is a failure")
-    phases = _numbers(row.get("phases", {}), "phases")
+        refuse("the outcome is ok, but there is a failure")
+    phases = strictjson.numbers(row.get("phases", {}), "phases")
     if any(seconds < 0 for seconds in phases.values()):
-        _refuse("a phase is negative")
+        refuse("a phase is negative")
     return Trial(
-        scenario=_text(row["scenario"], "scenario"),
-        block=_count(row["block"], "block"),
-        order=_count(row["order"], "order", most=1),
-        arm=_one_of(row, "arm", Arm),
+        scenario=strictjson.text(row["scenario"], "scenario"),
+        block=strictjson.whole(row["block"], "block"),
+        order=strictjson.whole(row["order"], "order", most=1),
+        arm=strictjson.one_of(row["arm"], "arm", Arm),
         outcome=outcome,
         metrics=metrics,
         phases=phases,
-        covariates=_numbers(row.get("covariates", {}), "covariates"),
+        covariates=strictjson.numbers(row.get("covariates", {}), "covariates"),
         failure=_failure(row["failure"]) if "failure" in row else None,
-        machine=_text(row["machine"], "machine") if "machine" in row else "",
-        judged=_names(row["judged"], "judged") if "judged" in row else (),
-        family=_count(row.get("family", 0), "family", most=MOST_FAMILY),
+        machine=strictjson.text(row["machine"], "machine") if "machine" in row else "",
+        judged=strictjson.names(row["judged"], "judged") if "judged" in row else (),
+        family=strictjson.whole(row.get("family", 0), "family", most=MOST_FAMILY),
     )
-
-
-def _load(line: str) -> Json:
-    try:
-        row = json.loads(
-            line,
-            object_pairs_hook=_no_duplicates,
-            parse_constant=lambda name: _refuse(f"{name} is not a number"),
-            parse_float=_finite,
-            parse_int=_short_int,
-        )
-    except (ValueError, RecursionError) as error:
-        _refuse(f"not JSON: {error}")
-    if not isinstance(row, dict):
-        _refuse("not a JSON object")
-    return row
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> Json:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        _refuse("a key stands there twice")
-    return row
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        _refuse(f"{text:.20} is too large")
-    return value
-
-
-def _short_int(text: str) -> int:
-    if len(text) > _MOST_DIGITS:
-        _refuse(f"an integer of {len(text)} digits")
-    return int(text)
-
-
-def _numbers(value: object, name: str) -> dict[str, float]:
-    if not isinstance(value, dict) or len(value) > MOST_ENTRIES:
-        _refuse(f"{name} must be an object of at most {MOST_ENTRIES} numbers")
-    for key, number in value.items():
-        _text(key, f"a name in {name}")
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
-            _refuse(f"{name}.{key:.40} must be a number")
-    return {key: float(number) for key, number in value.items()}
-
-
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= 200:
-        _refuse(f"{name} must be a text of 1 to 200 characters")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        _refuse(f"{name} holds half a character (a lone surrogate)")
-    return value
-
-
-def _names(value: object, name: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not 0 < len(value) <= MOST_ENTRIES:
-        _refuse(f"{name} must be a list of 1 to {MOST_ENTRIES} names")
-    names = tuple(_text(each, f"a name in {name}") for each in value)
-    if len(set(names)) != len(names):
-        _refuse(f"{name} holds a name twice")
-    return names
-
-
-def _count(value: object, name: str, most: int = 10**9) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        _refuse(f"{name} must be a whole number from 0 to {most}")
-    return value
-
-
-def _one_of(row: Json, name: str, kind: type[_E]) -> _E:
-    try:
-        return kind(str(row[name]))
-    except ValueError:
-        _refuse(f"{name} must be one of {', '.join(kind)}, not {row[name]!r:.40}")
 
 
 def _failure(value: object) -> Failure:
     if not isinstance(value, dict) or set(value) - {"reason", "advice", "output_tail"}:
-        _refuse("failure must be an object with reason, advice and output_tail")
+        refuse("failure must be an object with reason, advice and output_tail")
     tail = value.get("output_tail", [])
     if not isinstance(tail, list) or not all(isinstance(line, str) for line in tail):
-        _refuse("failure.output_tail must be a list of lines")
+        refuse("failure.output_tail must be a list of lines")
     texts = [value.get("reason", ""), value.get("advice", "")]
     if not all(isinstance(text, str) for text in texts):
-        _refuse("failure.reason and failure.advice must be texts")
+        refuse("failure.reason and failure.advice must be texts")
     reason, advice, *lines = (_whole(text) for text in [*texts, *tail[-MOST_TAIL_LINES:]])
     return Failure(reason, advice, tuple(lines))
 
@@ -407,8 +310,8 @@ def parse_opinions(lines: Iterable[str], source: str) -> tuple[Opinion, ...]:
         if not line.strip():
             continue
         try:
-            opinions.append(_parse_opinion(_load(line)))
-        except _BadTrialError as error:
+            opinions.append(_parse_opinion(strictjson.load_object(line, raw_texts=True)))
+        except BadJsonError as error:
             raise UserError(
                 f"{source}:{number}: not an opinion",
                 why=str(error),
@@ -418,22 +321,18 @@ def parse_opinions(lines: Iterable[str], source: str) -> tuple[Opinion, ...]:
 
 
 def _parse_opinion(row: Json) -> Opinion:
-    unknown, missing = sorted(set(row) - _OPINION), sorted(_OPINION - {"note"} - set(row))
-    if unknown or missing:
-        _refuse(f"unknown key {unknown[0]!r:.60}" if unknown else f"missing {', '.join(missing)}")
-    if row["schema"] != SCHEMA or type(row["schema"]) is not int:
-        _refuse(f"schema {row['schema']!r:.20} is not {SCHEMA}; a newer ailab may read it")
-    if not isinstance(row["right"], bool):
-        _refuse("right must be true or false")
-    name, note = _text(row["verdict"], "verdict"), row.get("note", "")
+    strictjson.keys(row, _OPINION - {"note"}, {"note"})
+    strictjson.schema(row, SCHEMA)
+    right = strictjson.flag(row["right"], "right")
+    name, note = strictjson.text(row["verdict"], "verdict"), row.get("note", "")
     if not is_verdict_name(name):
-        _refuse(f"{name!r:.80} names no verdict")
+        refuse(f"{name!r:.80} names no verdict")
     if not isinstance(note, str):
-        _refuse("note must be a text")
+        refuse("note must be a text")
     try:
-        when = datetime.fromisoformat(_text(row["when"], "when"))
+        when = datetime.fromisoformat(strictjson.text(row["when"], "when"))
     except ValueError:
-        _refuse("when is not a time such as 2026-01-31T12:00:00+00:00")
+        refuse("when is not a time such as 2026-01-31T12:00:00+00:00")
     if when.tzinfo is None:
-        _refuse("when has no time zone")
-    return Opinion(when, name, row["right"], _whole(note))
+        refuse("when has no time zone")
+    return Opinion(when, name, right, _whole(note))
