@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.verdict import Conclusion, Explanation, FailureSummary, Verdict
@@ -54,15 +56,51 @@ class Machine:
     python: str
 
 
+class GateMode(StrEnum):
+    """What a regression does to the gate: it blocks, is only shown, or is not asked."""
+
+    ENFORCE = "enforce"
+    ADVISORY = "advisory"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class PullContext:
+    """The pull request that a report belongs to, and what its gate says.
+
+    SHAs have 40 hex digits. `gate_state` is what was posted, after mode and acceptance: it may be
+    success where the report's conclusion is failure. `accepted_by` is a login, empty where nobody
+    accepted. `pull_edits_definitions` are the scenario and policy files that the change itself
+    edits; the base's judged it. `infra` pairs a scenario with why its shard gave nothing.
+    `repository` is "owner/name"; `run_url` the workflow run that measured, `attempt` from 1 on.
+    """
+
+    number: int
+    head_sha: str
+    base_ref: str
+    run_url: str
+    attempt: int
+    mode: GateMode
+    gate_state: Conclusion
+    server_url: str
+    repository: str
+    accepted_by: str = ""
+    accepted_reason: str = ""
+    pull_edits_definitions: tuple[str, ...] = ()
+    infra: tuple[tuple[str, str], ...] = ()
+    shards: int = 1
+    workflow_url: str = ""
+
+
 @dataclass(frozen=True)
 class Annotation:
-    """A remark at a line of head: `path` from the repository's root, `line` from 1."""
+    """A remark on one line that a change added. `level` is one of GitHub's annotation levels."""
 
     path: str
     line: int
+    level: str
     title: str
     message: str
-    level: str = "warning"
 
 
 @dataclass(frozen=True)
@@ -72,7 +110,9 @@ class Report:
     `runner_seconds` is what measuring cost (trials, warm-ups and set-up). `reproduce` is the
     command line that repeats it. `notes` are remarks for the reader (a dirty work tree, trials
     cut short). `interrupted` says that the user stopped the run: results are partial.
-    `shadow_reason`: why no verdict blocks anything yet; empty where they do.
+    `shadow_reason`: why no verdict blocks anything yet; empty where they do. `pull` is None away
+    from GitHub. `machines` are those of all shards, with `machine` the first; empty: only that one.
+    `blocks` are each scenario's effects on TTFB (head/base - 1), block by block, in order.
     """
 
     base: Commit
@@ -89,3 +129,6 @@ class Report:
     notes: tuple[str, ...] = ()
     interrupted: bool = False
     shadow_reason: str = ""
+    pull: PullContext | None = None
+    machines: tuple[Machine, ...] = ()
+    blocks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -1,34 +1,36 @@
 """The pull-request comment: GitHub Markdown from a report, never longer than GitHub takes.
 
-Texts live in templates/comment.md. Everything that a pull request could choose (names, messages,
-output) passes through `code_span` or `code_block`, so it can neither mention, link nor break out.
-Refuses to send anything; that is `gh`'s duty.
+Texts live in templates/comment.md; `markdown` makes untrusted text inert. On a pull request the
+gate's answer and what to do now come first. Refuses to send anything; that is `gh`'s duty.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
-
-from ailab_bot.model.report import Choice, Report
-from ailab_bot.model.scenario import METRICS
+from ailab_bot.model.report import Choice, Machine, PullContext, Report
 from ailab_bot.model.verdict import (
     Conclusion,
     Explanation,
     FailureSummary,
-    Pattern,
     PhaseShift,
     Verdict,
     VerdictKind,
 )
+from ailab_bot.report import pull as pulls
 from ailab_bot.report import words
+from ailab_bot.report.filters import ICONS, environment
 from ailab_bot.report.headline import headline
+from ailab_bot.report.markdown import code_span, commit_link
+from ailab_bot.report.spark import spark, spark_words
 
-#: GitHub refuses longer comments (counted in characters).
+#: GitHub refuses longer comments. Counted in UTF-16 units, of which there are never fewer than
+#: characters.
 MOST_CHARACTERS = 65_536
+#: Kept free, so that a banner (states.py) always finds room in a comment that is edited later.
+BANNER_ROOM = 1_000
 #: The first line of every comment, by which the bot finds its own.
 MARKER = "<!-- ailab:comment -->"
 #: Rows shown openly, worst first; the rest is folded.
@@ -37,23 +39,6 @@ _OPEN_ROWS = 15
 _MOST_EXPLAINED = 5
 #: How much of each list is rendered, tried in turn until the comment fits.
 _ROW_LIMITS = (1000, 300, 150, 75, 40, 20, 10, 5, 1)
-
-#: What a sentence of ours is made of: nothing that Markdown or GitHub reads as markup or a link.
-_PROSE = re.compile(r"[A-Za-z0-9 ,.;:%±()'-]+")
-_REFERENCE = re.compile(r"GH-\d|www\.|\w:\w")
-
-_ICONS = {
-    VerdictKind.REGRESSION: "🔴",
-    VerdictKind.IMPROVEMENT: "🟢",
-    VerdictKind.NO_CHANGE: "⚪",
-    VerdictKind.INCONCLUSIVE: "🟡",
-}
-_WORDS = {
-    VerdictKind.REGRESSION: "regression",
-    VerdictKind.IMPROVEMENT: "improvement",
-    VerdictKind.NO_CHANGE: "no change",
-    VerdictKind.INCONCLUSIVE: "not known",
-}
 
 
 @dataclass(frozen=True)
@@ -65,87 +50,53 @@ class _Rows:
     left_out: int
 
 
+@dataclass(frozen=True)
+class _Moved:
+    """One scenario that moved: its evidence, as far as there is any."""
+
+    scenario: str
+    why: Explanation
+    shifts: tuple[PhaseShift, ...]
+    picture: str
+    meaning: str
+
+
 def render_comment(report: Report) -> str:
-    """The comment's Markdown, at most MOST_CHARACTERS characters."""
-    template = _environment().get_template("comment.md")
+    """The comment's Markdown, at most MOST_CHARACTERS less BANNER_ROOM."""
+    return render_fitting(report, MOST_CHARACTERS - BANNER_ROOM, utf16_length)
+
+
+def render_fitting(report: Report, most: int, length: Callable[[str], int]) -> str:
+    """The comment's Markdown with as much of each list as fits into `most` by `length`."""
+    template = environment().get_template("comment.md")
     text = ""
     for limit in _ROW_LIMITS:
         text = _tidy(template.render(_context(report, limit)))
-        if len(text) <= MOST_CHARACTERS:
+        if length(text) <= most:
             return text
     raise AssertionError(f"{len(text)} characters with one row per list")  # a template's defect
 
 
-def code_span(text: str, most: int = words.LONGEST_NAME) -> str:
-    """Untrusted text as an inert code span: one line, cut, its fence longer than any inside."""
-    shown = words.clean(text, most).replace("|", "¦").strip() or "\ufffd"
-    fence = "`" * (_longest_backticks(shown) + 1)
-    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
-    return f"{fence}{pad}{shown}{pad}{fence}"
-
-
-def prose(text: str, most: int = words.LONGEST_NAME) -> str:
-    """A sentence as such when it is made of letters and figures alone, else an inert code span."""
-    harmless = _PROSE.fullmatch(text) and not _REFERENCE.search(text)
-    return words.clean(text, most) if harmless else code_span(text, most)
-
-
-def code_block(lines: tuple[str, ...]) -> str:
-    """Untrusted lines as an inert fenced block."""
-    shown = [words.clean(line, 200) for line in lines]
-    fence = "`" * max(3, _longest_backticks("\n".join(shown)) + 1)
-    return "\n".join([f"{fence}text", *shown, fence])
-
-
-def _longest_backticks(text: str) -> int:
-    return max((len(run) for run in re.findall("`+", text)), default=0)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=False,  # noqa: S701 - Markdown, not HTML; untrusted text goes through `code`
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        code=code_span,
-        prose=prose,
-        block=code_block,
-        command=lambda text: words.clean(text, 500).replace("`", "'"),
-        percent=words.percent,
-        interval=words.interval_text,
-        seconds=words.seconds,
-        signed=words.signed_seconds,
-        duration=words.duration,
-        size=words.size,
-        label=lambda metric: words.label(metric) if metric in METRICS else code_span(metric),
-        icon=_row_icon,
-        word=_word,
-        failed=words.failed_trials,
-        times=_medians,
-        figures=words.method_text,
-        odds=lambda error: f"{1 / error:,.0f} to 1",
-        share=lambda fraction: f"{fraction * 100:.3g}\u00a0%",
-    )
-    return environment
+def utf16_length(text: str) -> int:
+    return len(text) + sum(character > "\uffff" for character in text)
 
 
 def _context(report: Report, limit: int) -> dict[str, object]:
+    pull = report.pull
     title, advice = headline(
         report.verdicts,
         report.failures,
         report.interrupted,
         lambda text: code_span(text, 40),
         incomplete=report.conclusion is Conclusion.ERROR,
+        not_measured=[scenario for scenario, _ in pull.infra] if pull else (),
     )
     ordered = sorted(report.verdicts, key=words.rank)
     failures = sorted(report.failures, key=lambda failure: not failure.blocks_the_change)
     return {
         "marker": MARKER,
         "icon_of_all": _icon(report),
-        "title": title,
+        "title": title + (_remark(report, pull) if pull else ""),
         "advice": advice,
         "report": report,
         "rows": _split(ordered, limit),
@@ -157,35 +108,54 @@ def _context(report: Report, limit: int) -> dict[str, object]:
         "blocking": [f for f in failures if f.blocks_the_change][: min(limit, 10)],
         "other_failures": [f for f in failures if not f.blocks_the_change][: min(limit, 20)],
         "failures_left_out": _left_out_failures(failures, limit),
-        "explanations": _explanations(report, ordered)[: min(limit, _MOST_EXPLAINED)],
-        "taken": report.plan.taken[:limit],
+        "moved": _moved(report, ordered)[: min(limit, _MOST_EXPLAINED)],
+        "taken": _measured(report)[:limit],
         "left": _grouped(report.plan.left)[:limit],
-        "choices_left_out": max(0, len(report.plan.taken) - limit),
+        "choices_left_out": max(0, len(_measured(report)) - limit),
         "notes": report.notes[:10],
+        "machines": _counted(report.machines or (report.machine,))[: min(limit, 10)],
+        **(_pull_context(report, pull, limit) if pull else {"pull": None}),
     }
 
 
-def _word(verdict: Verdict) -> str:
-    word = _WORDS[verdict.kind]
-    if verdict.confirmed:
-        word += f", confirmed by {verdict.confirmation_blocks} fresh blocks"
-    if verdict.pattern is not Pattern.SLOW_IN_SOME:
-        return word
-    better = verdict.kind is VerdictKind.IMPROVEMENT
-    return f"{word}; {'fewer slow trials' if better else 'slow in some trials only'}"
+def _pull_context(report: Report, pull: PullContext, limit: int) -> dict[str, object]:
+    lost: dict[str, list[str]] = {}
+    for scenario, reason in pull.infra:
+        lost.setdefault(reason, []).append(scenario)
+    steps = pulls.steps(report, pull)
+    settled = pull.accepted_by or pull.gate_state is Conclusion.PENDING
+    return {
+        "pull": pull,
+        "gate": pulls.gate_line(report, pull),
+        "steps": steps,
+        "say_advice": not steps and not settled,
+        "lost": list(lost.items())[: min(limit, 10)],
+        "lost_left_out": max(0, len(lost) - min(limit, 10)),
+        "edits": pulls.edits_line(pull),
+        "commands": pulls.commands_line(),
+        "run": pulls.run_text(pull),
+        "base_link": commit_link(report.base.sha, pull.server_url, pull.repository),
+        "head_link": commit_link(report.head.sha, pull.server_url, pull.repository),
+    }
 
 
-def _row_icon(verdict: Verdict) -> str:
-    does_not_block = verdict.kind is VerdictKind.REGRESSION and not verdict.gates
-    return "🟠" if does_not_block else _ICONS[verdict.kind]
+def _remark(report: Report, pull: PullContext) -> str:
+    """Why a headline with bad news blocks nothing; empty where it blocks or is good news."""
+    bad = any(v.kind is VerdictKind.REGRESSION and v.gates for v in report.verdicts)
+    if not bad and not any(failure.blocks_the_change for failure in report.failures):
+        return ""
+    if pull.accepted_by:
+        return " (accepted)"
+    return " (advisory)" if pull.gate_state is Conclusion.SUCCESS else ""
 
 
 def _icon(report: Report) -> str:
+    passes = report.pull is not None and report.pull.gate_state is Conclusion.SUCCESS
     if any(failure.blocks_the_change for failure in report.failures):
-        return "🔴"
+        return "🟠" if passes else "🔴"
     gating = [verdict.kind for verdict in report.verdicts if verdict.gates]
     if VerdictKind.REGRESSION in gating:
-        return "🔴"
+        return "🟠" if passes else "🔴"
     kinds = [v.kind for v in report.verdicts if v.gates or v.metric == "ttfb_s"]
     if VerdictKind.REGRESSION in kinds:
         return "🟠"
@@ -193,7 +163,7 @@ def _icon(report: Report) -> str:
         return "⚠️"
     for kind in (VerdictKind.INCONCLUSIVE, VerdictKind.IMPROVEMENT):
         if kind in kinds:
-            return _ICONS[kind]
+            return ICONS[kind]
     return "✅"
 
 
@@ -213,14 +183,24 @@ def _left_out_failures(failures: list[FailureSummary], limit: int) -> int:
     return max(0, blocking - min(limit, 10)) + max(0, others - min(limit, 20))
 
 
-def _explanations(
-    report: Report, ordered: list[Verdict]
-) -> list[tuple[Explanation, list[PhaseShift]]]:
-    """Explanations of what moved, worst first, each with its shifts by size."""
-    places = {verdict.scenario: place for place, verdict in reversed(list(enumerate(ordered)))}
-    known = [item for item in report.explanations if item.scenario in places]
-    known.sort(key=lambda item: places[item.scenario])
-    return [(item, words.largest_shifts(item)) for item in known]
+def _moved(report: Report, ordered: list[Verdict]) -> list[_Moved]:
+    """Scenarios that moved or are explained, worst first, each with its shifts by size."""
+    explained = {item.scenario: item for item in report.explanations}
+    found = []
+    for scenario in dict.fromkeys(v.scenario for v in ordered):
+        why = explained.get(scenario, Explanation(scenario))
+        moved = any(v.scenario == scenario and v.confirmed for v in ordered)
+        blocks = report.blocks.get(scenario, ()) if moved else ()
+        if scenario in explained or blocks:
+            shifts = tuple(words.largest_shifts(why))
+            found.append(_Moved(scenario, why, shifts, spark(blocks), spark_words(blocks)))
+    return found
+
+
+def _measured(report: Report) -> tuple[Choice, ...]:
+    """The scenarios taken, less those that no machine measured."""
+    lost = {scenario for scenario, _ in report.pull.infra} if report.pull else set()
+    return tuple(choice for choice in report.plan.taken if choice.scenario not in lost)
 
 
 def _grouped(choices: tuple[Choice, ...]) -> list[tuple[str, list[str]]]:
@@ -231,9 +211,9 @@ def _grouped(choices: tuple[Choice, ...]) -> list[tuple[str, list[str]]]:
     return list(groups.items())
 
 
-def _medians(verdict: Verdict) -> str:
-    base = words.amount(verdict.metric, verdict.base_median)
-    return f"{base} → {words.amount(verdict.metric, verdict.head_median)}"
+def _counted(machines: tuple[Machine, ...]) -> list[tuple[int, Machine]]:
+    """Equal machines once, with how many there were."""
+    return [(machines.count(machine), machine) for machine in dict.fromkeys(machines)]
 
 
 def _range(fractions: list[float]) -> str:

@@ -16,22 +16,22 @@ def headline(
     name: Callable[[str], str] = lambda scenario: clean(scenario, 40),
     *,
     incomplete: bool = False,
+    not_measured: Sequence[str] = (),
 ) -> tuple[str, str]:
     """Title and advice. The worst news wins; an interruption is never hidden by good news.
 
     `incomplete`: something that was to be measured has no verdict, or not all of its blocks.
+    `not_measured`: scenarios that a machine was to measure and did not.
     `name` makes a scenario's id harmless where the title is shown.
     """
     regressed = _of(verdicts, VerdictKind.REGRESSION, gates=True)
-    side = _of(verdicts, VerdictKind.REGRESSION, gates=False)
-    advisory = [verdict for verdict in side if verdict.metric == "ttfb_s"]
-    improved = _leading(verdicts, VerdictKind.IMPROVEMENT)
-    unknown = _leading(verdicts, VerdictKind.INCONCLUSIVE)
     blocking = [failure for failure in failures if failure.blocks_the_change]
     if regressed:
+        regressed.sort(key=lambda verdict: verdict.metric != "ttfb_s")
         more = f" and {len(regressed) - 1} more" if len(regressed) > 1 else ""
+        title = _grown(regressed[0], name)
         return (
-            f"Slower to first batch: {_effect(regressed[0], name)}{more}",
+            f"{title[:1].upper()}{title[1:]}{more}",
             "Look at why below; then mend it, or say in the pull request why it is worth the wait.",
         )
     if blocking:
@@ -50,6 +50,11 @@ def headline(
             f"Could not be measured: {_names(lost, name)}",
             "No verdict on speed for them: mend the scenario or the machine, then measure again.",
         )
+    if not_measured:
+        return (
+            f"Not measured: {_names(not_measured, name)}",
+            "The machine or its job failed, not the change; measure again.",
+        )
     if not verdicts:
         return "Nothing was measured", "The notes and the list of scenarios below say why."
     if incomplete:
@@ -57,6 +62,15 @@ def headline(
             "Incomplete: not everything was measured",
             "The notes and the list of scenarios below say why; then measure again.",
         )
+    return _of_all_measured(verdicts, name)
+
+
+def _of_all_measured(verdicts: Sequence[Verdict], name: Callable[[str], str]) -> tuple[str, str]:
+    """Title and advice where everything was measured and nothing blocks."""
+    side = _of(verdicts, VerdictKind.REGRESSION, gates=False)
+    advisory = [verdict for verdict in side if verdict.metric == "ttfb_s"]
+    improved = _leading(verdicts, VerdictKind.IMPROVEMENT)
+    unknown = _leading(verdicts, VerdictKind.INCONCLUSIVE)
     if advisory:
         more = f" and {len(advisory) - 1} more" if len(advisory) > 1 else ""
         return (
@@ -81,10 +95,20 @@ def headline(
             "The blocks were not enough to tell a change from noise; this is not a regression.",
         )
     if improved:
-        return f"Faster to first batch: {_effect(improved[0], name)}", "Nothing to do. Thank you."
-    many = len(judged)
+        better = "Faster to first batch" if improved[0].metric == "ttfb_s" else "Better"
+        what = _effect(improved[0], name)
+        if improved[0].metric != "ttfb_s":
+            what = f"{_metric(improved[0], name)} of {what}"
+        return f"{better}: {what}", "Nothing to do. Thank you."
+    many = len({verdict.scenario for verdict in verdicts})
     noun = "scenario" if many == 1 else "scenarios"
     return f"No change in time to first batch ({many} {noun})", "Nothing to do."
+
+
+def _grown(verdict: Verdict, name: Callable[[str], str]) -> str:
+    if verdict.metric == "ttfb_s":
+        return f"Slower to first batch: {_effect(verdict, name)}"
+    return f"{_metric(verdict, name)} grew: {_effect(verdict, name)}"
 
 
 def _of(verdicts: Sequence[Verdict], kind: VerdictKind, gates: bool) -> list[Verdict]:

@@ -17,7 +17,8 @@ from update_golden import GOLDEN
 
 from ailab_bot.model.report import Choice, Report
 from ailab_bot.model.verdict import VerdictKind
-from ailab_bot.report.comment import MARKER, MOST_CHARACTERS, code_span, render_comment
+from ailab_bot.report.comment import MARKER, MOST_CHARACTERS, render_comment
+from ailab_bot.report.markdown import code_span
 
 
 def to_html(markdown: str) -> str:

@@ -1,0 +1,106 @@
+"""What the gate says on a pull request, and what its author or a maintainer can do now.
+
+Markdown from checked parts. Refuses to offer what would be refused: a command's arguments are the
+names and SHAs that the command itself takes, and nobody is told to accept a crash.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ailab_bot.model.report import GateMode, PullContext, Report
+from ailab_bot.model.verdict import Conclusion, Pattern, VerdictKind
+from ailab_bot.report.markdown import code_span, run_link
+
+#: What a slash command takes as an argument.
+_ARGUMENT = re.compile(r"[a-z0-9_.-]{1,64}")
+_SHA = re.compile(r"[0-9a-f]{40}")
+#: Scenarios named in a suggested command.
+_MOST_NAMED = 3
+
+COMMANDS = (
+    ("rerun [scenario…|failed]", "measure again: everything, those named, or those without result"),
+    ("run <scenario…|all>", "measure scenarios that were left out"),
+    ("accept <sha> <reason>", "let an intended regression pass, for that commit alone"),
+    ("cancel", "stop measuring"),
+    ("explain [scenario…]", "all the evidence"),
+    ("help", "this list, with who may do what"),
+)
+
+
+def gate_line(report: Report, pull: PullContext) -> str:
+    """One sentence: whether the gate lets the change pass, and why."""
+    if pull.mode == GateMode.OFF:
+        return "The gate is **off**: nothing here blocks this pull request."
+    if pull.accepted_by:
+        who, why = code_span(pull.accepted_by, 39), code_span(pull.accepted_reason, 160)
+        return f"The gate **passes**: {who} accepted this commit, because {why}."
+    if pull.gate_state is Conclusion.SUCCESS and pull.mode == GateMode.ADVISORY:
+        return "The gate **passes** in any case: it is advisory here and blocks nothing."
+    if pull.gate_state is Conclusion.SUCCESS:
+        shadow = " Nothing blocks before a calibration." if report.shadow_reason else ""
+        return f"The gate **passes**.{shadow}"
+    if pull.gate_state is Conclusion.FAILURE:
+        return "The gate **blocks** this pull request."
+    if pull.gate_state is Conclusion.ERROR:
+        return "The gate is at **error**: what was not measured never counts as good."
+    return "The gate is **pending**: more is being measured."
+
+
+def steps(report: Report, pull: PullContext) -> tuple[str, ...]:
+    """What to do now, as list items; empty where there is nothing to do."""
+    if pull.accepted_by or pull.gate_state is Conclusion.PENDING:
+        return ()
+    regressed = _regressed(report)
+    failing = [failure.scenario for failure in report.failures if failure.blocks_the_change]
+    found = []
+    if regressed:
+        found.append("**Mend it** and push: the new commit is measured by itself. Why is below.")
+        found.append(f"**In doubt?** {_rerun(regressed)} decides again on fresh blocks.")
+    if failing:
+        found.append("**Mend head**: the last lines of its output are below.")
+        found.append(f"**Not head's doing?** {_rerun(failing)} tries again.")
+    blocks = pull.gate_state is Conclusion.FAILURE
+    if regressed and not failing and blocks and _SHA.fullmatch(pull.head_sha):
+        found.append(
+            "**Intended?** A maintainer other than the author accepts it for this commit: "
+            f"`/ailab accept {pull.head_sha} <reason>`"
+        )
+    if pull.infra or report.interrupted or report.conclusion is Conclusion.ERROR:
+        found.append("**Measure what is missing:** `/ailab rerun failed`")
+    unsure = [v for v in report.verdicts if v.pattern is Pattern.SLOW_IN_SOME and not v.confirmed]
+    if unsure and not found:
+        found.append(f"More blocks would tell: {_rerun([v.scenario for v in unsure])}")
+    return tuple(found)
+
+
+def edits_line(pull: PullContext) -> str:
+    """That the change edits what judges it, and that it was not judged by that; empty if not."""
+    edited = pull.pull_edits_definitions
+    if not edited:
+        return ""
+    shown = ", ".join(code_span(path) for path in edited[:5])
+    more = f" and {len(edited) - 5} more" if len(edited) > 5 else ""
+    return f"This change edits {shown}{more}; base's version judged it."
+
+
+def commands_line() -> str:
+    return " · ".join(f"`/ailab {usage}` {what}" for usage, what in COMMANDS)
+
+
+def run_text(pull: PullContext) -> str:
+    """`[run, attempt 2](…)`."""
+    text = "run" if pull.attempt <= 1 else f"run, attempt {pull.attempt}"
+    return run_link(text, pull.run_url, pull.server_url, pull.repository)
+
+
+def _regressed(report: Report) -> list[str]:
+    kinds = VerdictKind.REGRESSION
+    return list(dict.fromkeys(v.scenario for v in report.verdicts if v.kind is kinds and v.gates))
+
+
+def _rerun(scenarios: Sequence[str]) -> str:
+    """The command for these scenarios, or for all where they are many or could not be written."""
+    fit = len(scenarios) <= _MOST_NAMED and all(map(_ARGUMENT.fullmatch, scenarios))
+    return f"`/ailab rerun{' ' + ' '.join(scenarios) if fit else ''}`"
