@@ -7,18 +7,15 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from ailab_bot.errors import UserError
 from ailab_bot.gh.client import PullRequest, Run, User
+from ailab_bot.gh.fields import Fields, StrangeError
 
-_SHA = re.compile(r"[0-9a-f]{40}")
-_T = TypeVar("_T")
 #: GitHub caps payloads at 25 MB; ours are far smaller.
 LARGEST_PAYLOAD_BYTES = 25 * 1024 * 1024
 
@@ -125,8 +122,8 @@ def parse_event(name: str, payload: object) -> Event:
             advice="Start it from the workflows in examples/.",
         )
     try:
-        return _READERS[name](_Fields(payload, name))
-    except _StrangeError as error:
+        return _READERS[name](Fields(payload, name))
+    except StrangeError as error:
         raise UserError(
             f"the payload of `{name}` is not as GitHub documents it",
             why=str(error),
@@ -134,57 +131,7 @@ def parse_event(name: str, payload: object) -> Event:
         ) from None
 
 
-class _StrangeError(Exception):
-    """Which field is strange."""
-
-
-class _Fields:
-    """Typed access to a payload: a wrong type names the field."""
-
-    def __init__(self, value: object, where: str) -> None:
-        if not isinstance(value, Mapping):
-            raise _StrangeError(f"{where} is not an object")
-        self.value: Mapping[str, object] = value
-        self.where = where
-
-    def _typed(self, key: str, kind: type[_T]) -> _T:
-        value = self.value.get(key)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise _StrangeError(f"{self.where}.{key} is not {kind.__name__}")
-        return value
-
-    def below(self, key: str) -> _Fields:
-        return _Fields(self.value.get(key), f"{self.where}.{key}")
-
-    def maybe(self, key: str) -> _Fields | None:
-        return None if self.value.get(key) is None else self.below(key)
-
-    def text(self, key: str) -> str:
-        return self._typed(key, str)
-
-    def text_or_none(self, key: str) -> str | None:
-        return None if self.value.get(key) is None else self.text(key)
-
-    def number(self, key: str) -> int:
-        return self._typed(key, int)
-
-    def flag(self, key: str) -> bool:
-        return self._typed(key, bool)
-
-    def sha(self, key: str) -> str:
-        value = self.text(key)
-        if not _SHA.fullmatch(value):
-            raise _StrangeError(f"{self.where}.{key} is not a commit's SHA")
-        return value
-
-    def time(self, key: str) -> datetime:
-        try:
-            return datetime.fromisoformat(self.text(key))
-        except ValueError:
-            raise _StrangeError(f"{self.where}.{key} is not a time") from None
-
-
-def _repository(payload: _Fields) -> Repository:
+def _repository(payload: Fields) -> Repository:
     fields = payload.below("repository")
     return Repository(
         fields.number("id"),
@@ -194,17 +141,18 @@ def _repository(payload: _Fields) -> Repository:
     )
 
 
-def _user(fields: _Fields) -> User:
+def read_user(fields: Fields) -> User:
     return User(fields.number("id"), fields.text("login"))
 
 
-def _pull(fields: _Fields) -> PullRequest:
+def read_pull(fields: Fields) -> PullRequest:
+    """As the API and the event give it; StrangeError."""
     head, base = fields.below("head"), fields.below("base")
     head_repository = head.maybe("repo")
     return PullRequest(
         number=fields.number("number"),
         open=fields.text("state") == "open",
-        author=_user(fields.below("user")),
+        author=read_user(fields.below("user")),
         head_sha=head.sha("sha"),
         head_ref=head.text("ref"),
         head_repository_id=None if head_repository is None else head_repository.number("id"),
@@ -215,17 +163,17 @@ def _pull(fields: _Fields) -> PullRequest:
     )
 
 
-def _pull_request(payload: _Fields) -> PullRequestEvent:
+def _pull_request(payload: Fields) -> PullRequestEvent:
     changes = payload.maybe("changes")
     return PullRequestEvent(
         _repository(payload),
         payload.text("action"),
-        _pull(payload.below("pull_request")),
+        read_pull(payload.below("pull_request")),
         retargeted=changes is not None and "base" in changes.value,
     )
 
 
-def _merge_group(payload: _Fields) -> MergeGroupEvent:
+def _merge_group(payload: Fields) -> MergeGroupEvent:
     group = payload.below("merge_group")
     return MergeGroupEvent(
         _repository(payload),
@@ -236,15 +184,8 @@ def _merge_group(payload: _Fields) -> MergeGroupEvent:
     )
 
 
-def parse_run(payload: object) -> Run:
-    """A run as the API and the event give it."""
-    try:
-        return _run(_Fields(payload, "workflow_run"))
-    except _StrangeError as error:
-        raise UserError("not a workflow run", why=str(error)) from None
-
-
-def _run(fields: _Fields) -> Run:
+def read_run(fields: Fields) -> Run:
+    """As the API and the event give it; StrangeError."""
     head_repository = fields.maybe("head_repository")
     owner = None if head_repository is None else head_repository.maybe("owner")
     return Run(
@@ -264,13 +205,13 @@ def _run(fields: _Fields) -> Run:
     )
 
 
-def _workflow_run(payload: _Fields) -> WorkflowRunEvent:
+def _workflow_run(payload: Fields) -> WorkflowRunEvent:
     return WorkflowRunEvent(
-        _repository(payload), payload.text("action"), _run(payload.below("workflow_run"))
+        _repository(payload), payload.text("action"), read_run(payload.below("workflow_run"))
     )
 
 
-def _issue_comment(payload: _Fields) -> CommentEvent:
+def _issue_comment(payload: Fields) -> CommentEvent:
     issue, comment = payload.below("issue"), payload.below("comment")
     on_pull = issue.value.get("pull_request") is not None
     return CommentEvent(
@@ -280,13 +221,13 @@ def _issue_comment(payload: _Fields) -> CommentEvent:
         on_pull=on_pull,
         on_open_pull=on_pull and issue.text("state") == "open",
         comment_id=comment.number("id"),
-        author=_user(comment.below("user")),
+        author=read_user(comment.below("user")),
         body=comment.text("body"),
         url=comment.text("html_url"),
     )
 
 
-def _push(payload: _Fields) -> PushEvent:
+def _push(payload: Fields) -> PushEvent:
     before = payload.sha("before")
     return PushEvent(
         _repository(payload),
@@ -296,11 +237,11 @@ def _push(payload: _Fields) -> PushEvent:
     )
 
 
-def _timer(payload: _Fields) -> TimerEvent:
+def _timer(payload: Fields) -> TimerEvent:
     return TimerEvent(_repository(payload))
 
 
-_READERS: Mapping[str, Callable[[_Fields], Event]] = {
+_READERS: Mapping[str, Callable[[Fields], Event]] = {
     "pull_request": _pull_request,
     "merge_group": _merge_group,
     "workflow_run": _workflow_run,

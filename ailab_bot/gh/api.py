@@ -1,0 +1,324 @@
+"""GitHub over HTTP: each question of the Protocol is one path and one reader.
+
+Refuses to decide what an answer means. Numbers of pages are bounded, so a question costs a known
+number of requests. Only flows of the trusted half import this.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TypeVar
+from urllib.parse import quote
+
+from ailab_bot.errors import UserError
+from ailab_bot.gh import answers, download
+from ailab_bot.gh.client import (
+    Artifact,
+    Comment,
+    CommitStatus,
+    Comparison,
+    NotFoundError,
+    Permission,
+    PullRequest,
+    Run,
+)
+from ailab_bot.gh.event import read_pull, read_run
+from ailab_bot.gh.fields import Fields, StrangeError, fields_of
+from ailab_bot.gh.transport import Transport
+from ailab_bot.model.report import Annotation
+
+PER_PAGE = 100
+MOST_COMMENTS = 1000
+MOST_ARTIFACTS = 300
+#: GitHub's cap for one request; ours show no more.
+MOST_ANNOTATIONS = 50
+#: One try; GitHub itself ends a request after 10 s.
+TIMEOUT_S = 15
+#: A 64-scenario pull request needs about 40; this stops a loop, not a job.
+MOST_REQUESTS = 200
+_REPOSITORY = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9_.-]+")
+_T = TypeVar("_T")
+
+
+class GitHubApi:
+    """The repository `repository` (`owner/name`) as `token` may see it. Implements `GitHub`."""
+
+    def __init__(
+        self,
+        repository: str,
+        token: str,
+        *,
+        deadline_s: float,
+        api_url: str = "https://api.github.com",
+        timeout_s: int = TIMEOUT_S,
+        most_requests: int = MOST_REQUESTS,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`deadline_s` is on `clock`: no sleep reaches past it."""
+        self.repository = repository
+        self._root = f"/repos/{repository}"
+        self._transport = Transport(
+            token,
+            api_url,
+            deadline_s=deadline_s,
+            timeout_s=timeout_s,
+            most_requests=most_requests,
+            sleep=sleep,
+            clock=clock,
+            now=now,
+            rng=random.Random() if rng is None else rng,  # noqa: S311 - jitter
+        )
+
+    def __repr__(self) -> str:
+        return f"GitHubApi({self.repository!r})"
+
+    def __enter__(self) -> GitHubApi:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    @property
+    def requests(self) -> int:
+        """Sent to the API so far; a repeated one counts each time."""
+        return self._transport.requests
+
+    @property
+    def writes(self) -> int:
+        return self._transport.writes
+
+    def pull(self, number: int) -> PullRequest:
+        return self._one(f"/pulls/{number}", read_pull, needs="pull-requests: read")
+
+    def pulls_of_head(self, owner: str, branch: str) -> tuple[PullRequest, ...]:
+        return self._many(
+            "/pulls",
+            read_pull,
+            needs="pull-requests: read",
+            parameters={"state": "open", "head": f"{owner}:{branch}"},
+        )
+
+    def pulls_with_commit(self, sha: str) -> tuple[PullRequest, ...]:
+        return self._many(f"/commits/{_part(sha)}/pulls", read_pull, needs="pull-requests: read")
+
+    def run(self, run_id: int) -> Run:
+        return self._one(f"/actions/runs/{run_id}", read_run, needs="actions: read")
+
+    def runs(
+        self, workflow: str, *, head_sha: str | None = None, since: datetime | None = None
+    ) -> tuple[Run, ...]:
+        parameters = {} if head_sha is None else {"head_sha": head_sha}
+        if since is not None:
+            parameters["created"] = f">={since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return self._many(
+            f"/actions/workflows/{_part(workflow)}/runs",
+            read_run,
+            needs="actions: read",
+            parameters=parameters,
+            below="workflow_runs",
+        )
+
+    def rerun(self, run_id: int, *, failed_only: bool = False) -> None:
+        what = "rerun-failed-jobs" if failed_only else "rerun"
+        # 403: it is running already, which is what the lost request asked for.
+        self._order(f"/actions/runs/{run_id}/{what}", done_if_lost={403})
+
+    def cancel(self, run_id: int) -> None:
+        self._order(f"/actions/runs/{run_id}/cancel", done_if_lost={409})
+
+    def artifacts(self, run_id: int) -> tuple[Artifact, ...]:
+        return self._many(
+            f"/actions/runs/{run_id}/artifacts",
+            answers.read_artifact,
+            needs="actions: read",
+            below="artifacts",
+            most=MOST_ARTIFACTS,
+        )
+
+    def download(self, artifact: Artifact, most_bytes: int) -> bytes:
+        path = f"{self._root}/actions/artifacts/{artifact.id}/zip"
+        return download.fetch(self._transport, path, most_bytes, needs="actions: read")
+
+    def compare(self, base: str, head: str) -> Comparison:
+        # The files stand on the first page, whatever its number of commits: ask for one.
+        return self._one(
+            f"/compare/{_part(base)}...{_part(head)}",
+            answers.read_comparison,
+            needs="contents: read",
+            parameters={"per_page": 1, "page": 1},
+        )
+
+    def statuses(self, sha: str) -> tuple[CommitStatus, ...]:
+        return self._many(
+            f"/commits/{_part(sha)}/statuses", answers.read_status, needs="statuses: read"
+        )
+
+    def create_status(
+        self, sha: str, *, context: str, state: str, description: str, url: str
+    ) -> None:
+        body = {"context": context, "state": state, "description": description, "target_url": url}
+        self._write("POST", f"/statuses/{_part(sha)}", body, needs="statuses: write")
+
+    def comments(self, number: int) -> tuple[Comment, ...]:
+        return self._many(
+            f"/issues/{number}/comments",
+            answers.read_comment,
+            needs="pull-requests: read",
+            most=MOST_COMMENTS,
+        )
+
+    def create_comment(self, number: int, body: str) -> Comment:
+        path = f"/issues/{number}/comments"
+        answer = self._write(
+            "POST", path, {"body": body}, needs="pull-requests: write", repeat=False
+        )
+        return self._read(answer, answers.read_comment, path)
+
+    def update_comment(self, comment_id: int, body: str) -> Comment:
+        path = f"/issues/comments/{comment_id}"
+        answer = self._write("PATCH", path, {"body": body}, needs="pull-requests: write")
+        return self._read(answer, answers.read_comment, path)
+
+    def react(self, comment_id: int, content: str) -> None:
+        path = f"/issues/comments/{comment_id}/reactions"
+        self._write("POST", path, {"content": content}, needs="pull-requests: write")
+
+    def permission(self, login: str) -> Permission:
+        return self._one(
+            f"/collaborators/{_part(login)}/permission",
+            answers.read_permission,
+            needs="metadata: read",
+        )
+
+    def create_check(
+        self, sha: str, *, name: str, title: str, summary: str, annotations: Sequence[Annotation]
+    ) -> None:
+        # Safe to repeat: of equal names GitHub shows the latest check run.
+        lines = [
+            {
+                "path": annotation.path,
+                "start_line": annotation.line,
+                "end_line": annotation.line,
+                "annotation_level": annotation.level,
+                "title": annotation.title,
+                "message": annotation.message,
+            }
+            for annotation in annotations[:MOST_ANNOTATIONS]
+        ]
+        body = {
+            "name": name,
+            "head_sha": sha,
+            "status": "completed",
+            "conclusion": "neutral",
+            "output": {"title": title, "summary": summary, "annotations": lines},
+        }
+        self._write("POST", "/check-runs", body, needs="checks: write")
+
+    def _one(
+        self,
+        path: str,
+        reader: Callable[[Fields], _T],
+        *,
+        needs: str,
+        parameters: Mapping[str, str | int] | None = None,
+    ) -> _T:
+        answer = self._transport.ask("GET", self._root + path, needs=needs, parameters=parameters)
+        return self._read(answer, reader, path)
+
+    def _many(
+        self,
+        path: str,
+        reader: Callable[[Fields], _T],
+        *,
+        needs: str,
+        parameters: Mapping[str, str | int] | None = None,
+        below: str | None = None,
+        most: int = PER_PAGE,
+    ) -> tuple[_T, ...]:
+        """All pages up to `most` items; `below`: the key that holds the list."""
+        found: list[_T] = []
+        for page in range(1, most // PER_PAGE + 1):
+            numbered = {**(parameters or {}), "per_page": PER_PAGE, "page": page}
+            answer = self._transport.ask("GET", self._root + path, needs=needs, parameters=numbered)
+            try:
+                items = (
+                    fields_of(answer, path)
+                    if below is None
+                    else Fields(answer, path).objects(below)
+                )
+                found.extend(reader(item) for item in items)
+            except StrangeError as error:
+                raise self._transport.strange(path, str(error)) from None
+            if len(items) < PER_PAGE:
+                break
+        return tuple(found)
+
+    def _read(self, answer: object, reader: Callable[[Fields], _T], path: str) -> _T:
+        try:
+            return reader(Fields(answer, path))
+        except StrangeError as error:
+            raise self._transport.strange(path, str(error)) from None
+
+    def _write(
+        self, verb: str, path: str, body: Mapping[str, object], *, needs: str, repeat: bool = True
+    ) -> object:
+        return self._transport.ask(verb, self._root + path, needs=needs, body=body, repeat=repeat)
+
+    def _order(self, path: str, *, done_if_lost: Collection[int]) -> None:
+        self._transport.ask(
+            "POST", self._root + path, needs="actions: write", done_if_lost=done_if_lost
+        )
+
+
+def _part(name: str) -> str:
+    """`name` as one part of a path, which it cannot leave."""
+    if name in {"", ".", ".."}:
+        raise NotFoundError(f"GitHub has nothing that is named `{name}`", status=404)
+    return quote(name, safe="")
+
+
+def client_from(environ: Mapping[str, str], *, deadline_s: float) -> GitHubApi:
+    """The client that a workflow's environment describes; UserError names what is missing.
+
+    `deadline_s` is on time.monotonic's scale: when the job will be stopped, less what it still
+    has to do then.
+    """
+    missing = [
+        name
+        for name in ("AILAB_TOKEN", "GITHUB_API_URL", "GITHUB_REPOSITORY")
+        if not environ.get(name)
+    ]
+    if missing:
+        raise UserError(
+            f"not set: {', '.join(missing)}",
+            why="This command talks to GitHub about one repository.",
+            advice="Run it in a workflow through action.yml, with the input github-token.",
+        )
+    repository = environ["GITHUB_REPOSITORY"]
+    if not _REPOSITORY.fullmatch(repository):
+        raise UserError(
+            f"GITHUB_REPOSITORY is not `owner/name`: {repository[:100]}",
+            advice="On GitHub it is set for you.",
+        )
+    return GitHubApi(
+        repository,
+        environ["AILAB_TOKEN"],
+        api_url=environ["GITHUB_API_URL"],
+        deadline_s=deadline_s,
+    )
