@@ -25,13 +25,15 @@ ALLOWED = {
     "measure": {"measure", "model", "config"},
     "report": {"report", "model"},
     "demo": {"demo", "model"},
+    "gh": {"gh", "model", "config"},
+    "ledger": {"ledger", "model"},
     "flows": {
         "flows", "model", "config", "policyfile", "stats", "plan", "judge", "measure", "report",
-        "demo",
+        "demo", "gh", "ledger",
     },
     "cli": {
         "flows", "model", "config", "policyfile", "stats", "plan", "judge", "measure", "report",
-        "demo",
+        "demo", "gh", "ledger",
     },
     "__main__": {"cli"},
     "__init__": set(),
@@ -44,6 +46,9 @@ DOORS = {
     "jinja2": {"report"},
     "rich": {"report", "cli"},
     "yaml": {"config", "policyfile"},
+    "github": {"gh"},
+    "httpx": {"gh"},
+    "tenacity": {"gh"},
     "torch": set(),
 }
 
