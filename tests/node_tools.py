@@ -14,7 +14,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "node"
 MODULES = FOLDER / "node_modules"
-_ADVICE = "`make test` sets it up; by hand: pip install -e '.[workflows]', python tests/node_tools.py"
+_ADVICE = "`make test` does it; by hand: pip install -e '.[workflows]', python tests/node_tools.py"
 
 
 def node() -> Path:
