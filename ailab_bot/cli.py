@@ -239,9 +239,9 @@ def _show_comment(where: str) -> None:
 def _judge(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from ailab_bot.flows.ab import policy_notes, policy_of
     from ailab_bot.flows.feedback import config_of
     from ailab_bot.flows.judge import judge_file
+    from ailab_bot.flows.policy import policy_notes, policy_of
     from ailab_bot.model.wire import results_to_json
 
     policy = policy_of(config_of(_path(arguments.config), Path.cwd(), alone=True))

@@ -45,7 +45,7 @@ def explain(
     both = bool(base and head)
     return Explanation(
         scenario,
-        phases=_phases([trial for trial in trials if trial.outcome is Outcome.OK]),
+        phases=phase_shifts(trials),
         imports_added=_only_in(head, base, checkouts[Arm.HEAD]) if both else (),
         imports_removed=_only_in(base, head, checkouts[Arm.BASE]) if both else (),
         note=note,
@@ -67,7 +67,9 @@ def read_trace(path: Path) -> tuple[TracedImport, ...]:
     return tuple(found.values())
 
 
-def _phases(trials: Sequence[Trial]) -> tuple[PhaseShift, ...]:
+def phase_shifts(trials: Iterable[Trial]) -> tuple[PhaseShift, ...]:
+    """Median seconds of each phase in both arms, from the trials that have a value."""
+    trials = [trial for trial in trials if trial.outcome is Outcome.OK]
     names = [*PHASES, *sorted({name for t in trials for name in t.phases} - set(PHASES))]
     shifts = []
     for name in names:

@@ -1,11 +1,15 @@
-"""Asks git about the user's repository. Reads only; `worktree` is what adds and removes folders."""
+"""Asks git about the user's repository. `worktree` is what adds and removes folders.
+
+The only thing it adds is history that a shallow clone lacks, and only where it is asked to.
+"""
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +39,10 @@ LOCAL_VARIABLES = frozenset(
         "GIT_WORK_TREE",
     }
 )
+#: By how many commits a shallow clone is deepened, one fetch after the other, before all of its
+#: history is fetched. Most pull requests fork from the last 50 commits; each fetch costs a second.
+_DEEPEN_BY = (50, 200, 1000)
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,43 @@ class Repository:
         sizes = [row.partition("\t")[0].split()[3] for row in rows if row]
         return sum(int(size) for size in sizes if size.isdecimal())
 
+    def export(self, sha: str, paths: Sequence[str], folder: Path) -> None:
+        """Write what `paths` of a commit hold below `folder`: files and links, as they are.
+
+        `git archive` would leave out what `.gitattributes` keeps out of releases.
+        """
+        rows = self.git("ls-tree", "-r", "-z", "--full-tree", sha, "--", *paths).split("\0")
+        entries = [(row.partition("\t")[0].split(), row.partition("\t")[2]) for row in rows if row]
+        wanted = [(meta[0], meta[2], path) for meta, path in entries if meta[1] == "blob"]
+        for (mode, _, path), data in zip(
+            wanted, self._blobs([b for _, b, _ in wanted]), strict=True
+        ):
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if mode == "120000":
+                place.symlink_to(os.fsdecode(data))
+            else:
+                place.write_bytes(data)
+                place.chmod(0o755 if mode == "100755" else 0o644)
+
+    def _blobs(self, ids: Sequence[str]) -> list[bytes]:
+        request = "".join(f"{blob}\n" for blob in ids).encode()
+        answer = _git_bytes(("cat-file", "--batch"), self.root, request)
+        found, place = [], 0
+        for blob in ids:
+            end = answer.find(b"\n", place)
+            fields = answer[place:end].split()
+            if end < 0 or len(fields) != 3 or fields[0] != blob.encode():
+                raise RunnerError(
+                    "a file of the commit is not in this clone",
+                    why=answer[place:end].decode("utf-8", "replace") or "git ended early",
+                    advice="Fetch the whole commit: `fetch-depth: 0`, and no `filter`.",
+                )
+            size = int(fields[2])
+            found.append(answer[end + 1 : end + 1 + size])
+            place = end + size + 2
+        return found
+
     def keeps_credentials(self) -> bool:
         """Whether the clone's own settings hold a header to log in with. Reads its name alone."""
         key = r"^http\..*extraheader$"
@@ -94,6 +139,26 @@ class Repository:
 
     def is_shallow(self) -> bool:
         return self.git("rev-parse", "--is-shallow-repository").strip() == "true"
+
+    def has(self, sha: str) -> bool:
+        """Whether the commit is here."""
+        return not _git(("cat-file", "-e", f"{sha}^{{commit}}"), self.root).returncode
+
+    def merge_base(self, base: str, head: str) -> str:
+        """Where `head` forked from `base`; UserError where nothing here shows it.
+
+        In a shallow clone ask `ensure_commits` first: what is missing may hide a later fork.
+        """
+        result = _git(("merge-base", base, head), self.root)
+        if result.returncode:
+            raise UserError(
+                f"{head[:12]} and {base[:12]} have no common ancestor",
+                why="Base and head share no commit"
+                + (" in this shallow clone." if self.is_shallow() else "."),
+                advice="Rebase head onto its base branch; "
+                "in a workflow check out with `fetch-depth: 0`.",
+            )
+        return result.stdout.strip()
 
     def _unknown(self, ref: str) -> UserError:
         if self.is_shallow():
@@ -116,6 +181,75 @@ class Repository:
             why=f"It names no commit in {self.root}.",
             advice=advice,
         )
+
+
+def ensure_commits(
+    repository: Repository, shas: Iterable[str], *, merge_base_of: tuple[str, str] | None = None
+) -> None:
+    """Fetch from `origin` what is missing of the commits, and of the history between two of them.
+
+    A shallow clone is deepened in growing steps, at last to its end; another one is left as deep
+    as it is. Without `merge_base_of` no history is fetched. UserError when a commit cannot be had,
+    so that nobody compares with a wrong base.
+    """
+    wanted = [*dict.fromkeys([*shas, *(merge_base_of or ())])]
+    for sha in wanted:
+        if not _SHA.fullmatch(sha):
+            raise UserError(
+                f"not a commit: `{sha:.80}`",
+                why="Only a full id of 40 or 64 hex digits names one commit for ever.",
+                advice="Give the id that `git rev-parse` prints.",
+            )
+    missing = [sha for sha in wanted if not repository.has(sha)]
+    if missing:
+        depth = ["--depth=1"] if repository.is_shallow() else []
+        error = _fetch(repository, *depth, shas=missing)
+        if gone := [sha for sha in missing if not repository.has(sha)]:
+            raise _cannot_get(f"commit {gone[0][:12]} is not here", error)
+    if merge_base_of is None:
+        return
+    for step in (*(f"--deepen={number}" for number in _DEEPEN_BY), "--unshallow"):
+        if _knows_fork(repository, *merge_base_of):
+            break
+        error = _fetch(repository, step, shas=merge_base_of)
+        if error:
+            base, head = (sha[:12] for sha in merge_base_of)
+            raise _cannot_get(f"the history between {base} and {head} is not here", error)
+    repository.merge_base(*merge_base_of)  # there is one, or an error says so
+
+
+def _knows_fork(repository: Repository, base: str, head: str) -> bool:
+    """Whether the merge base that git names here is the true one.
+
+    It is where none of the commits between it and both ends has had its parents cut off: any
+    later common ancestor would be reached through such commits alone.
+    """
+    if not repository.is_shallow():
+        return True
+    result = _git(("merge-base", base, head), repository.root)
+    if result.returncode:
+        return False
+    named = repository.git("rev-parse", "--git-path", "shallow").rstrip("\n")
+    cut_off = set((repository.root / named).read_text(encoding="ascii").split())
+    between = repository.git("rev-list", base, head, "--not", result.stdout.strip()).split()
+    return cut_off.isdisjoint(between)
+
+
+def _fetch(repository: Repository, *options: str, shas: Sequence[str]) -> str:
+    """What git said when it failed, else nothing. Moves no ref and writes no FETCH_HEAD."""
+    quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
+    command = ("fetch", *quiet, "--refmap=", *options, "origin", *shas)
+    result = _git(command, repository.root)
+    return (result.stderr.strip() or "git fetch failed") if result.returncode else ""
+
+
+def _cannot_get(what: str, error: str) -> UserError:
+    return UserError(
+        what,
+        why=f"It could not be fetched from `origin`: {error}" if error else "",
+        advice="Check out with all history: `actions/checkout` with `fetch-depth: 0`, or "
+        "`git fetch --unshallow`.",
+    )
 
 
 def git_version() -> str:
@@ -142,13 +276,28 @@ def open_repository(path: Path) -> Repository:
     return Repository(Path(result.stdout.rstrip("\n")))
 
 
+def _git_bytes(arguments: Sequence[str], cwd: Path, request: bytes) -> bytes:
+    """Output of a git command that reads `request`; what it lacks it says in its output."""
+    return subprocess.run(
+        ["git", *_SETTINGS, *arguments],
+        cwd=cwd,
+        env=_variables(),
+        input=request,
+        capture_output=True,
+        check=False,
+    ).stdout
+
+
+def _variables() -> dict[str, str]:
+    return {name: text for name, text in os.environ.items() if name not in LOCAL_VARIABLES}
+
+
 def _git(arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    variables = {name: text for name, text in os.environ.items() if name not in LOCAL_VARIABLES}
     try:
         return subprocess.run(
             ["git", *_SETTINGS, *arguments],
             cwd=cwd,
-            env=variables,
+            env=_variables(),
             capture_output=True,
             text=True,
             errors="replace",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ailab_bot.model.report import Machine
 from ailab_bot.model.verdict import Explanation
@@ -45,6 +45,6 @@ class ShardResult:
     spent_s: float
     definitions: dict[str, str]
     explanations: tuple[Explanation, ...] = ()
-    lost: dict[str, str] | None = None
+    lost: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     interrupted: bool = False

@@ -13,11 +13,20 @@ from ailab_bot.errors import UserError
 from ailab_bot.model.report import Choice
 from ailab_bot.model.scenario import Scenario
 
+_CPU = "cpu"
+
 
 def select(
-    scenarios: Sequence[Scenario], *, only: Collection[str] = (), tier: str = "pull_request"
+    scenarios: Sequence[Scenario],
+    *,
+    only: Collection[str] = (),
+    tier: str = "pull_request",
+    pools: Collection[str] = (_CPU,),
 ) -> tuple[Choice, ...]:
-    """One choice per scenario, in the given order. `only`: ids that the user asked for by name."""
+    """One choice per scenario, in the given order. `only`: ids that the user asked for by name.
+
+    `pools`: the runners that there are. Pull requests use the CPU's alone unless asked otherwise.
+    """
     known = [scenario.id for scenario in scenarios]
     for name in only:
         if name not in known:
@@ -28,19 +37,19 @@ def select(
                 why=f"The scenarios here: {listed}.",
                 advice=f"Did you mean `{close[0]}`?" if close else "Check --scenario.",
             )
-    return tuple(_choose(scenario, only, tier) for scenario in scenarios)
+    return tuple(_choose(scenario, only, tier, pools) for scenario in scenarios)
 
 
-def _choose(scenario: Scenario, only: Collection[str], tier: str) -> Choice:
+def _choose(scenario: Scenario, only: Collection[str], tier: str, pools: Collection[str]) -> Choice:
     if only:
         asked = scenario.id in only
         return Choice(scenario.id, asked, "asked for" if asked else "not asked for")
     if tier not in scenario.tiers:
         return Choice(scenario.id, False, f"runs in tier {', '.join(scenario.tiers)} only")
-    if scenario.runner != "cpu":
+    if scenario.runner not in pools:
         return Choice(
             scenario.id, False, f"needs a {scenario.runner} runner; name it to run it here"
         )
-    return Choice(
-        scenario.id, True, "all CPU scenarios of this tier are relevant until selection learns"
-    )
+    if scenario.runner != _CPU and tier == "pull_request":
+        return Choice(scenario.id, False, f"needs a {scenario.runner} runner; ask for it by name")
+    return Choice(scenario.id, True, "all scenarios of this tier run until selection learns")

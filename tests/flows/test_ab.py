@@ -15,7 +15,7 @@ from repositories import commit, git, new_repository
 from rich.console import Console
 
 from ailab_bot.errors import RunnerError
-from ailab_bot.flows import ab
+from ailab_bot.flows import ab, arms
 from ailab_bot.flows.measurement import Bench
 from ailab_bot.measure import procfs
 from ailab_bot.model.verdict import Conclusion
@@ -168,14 +168,14 @@ def test_an_error_in_one_scenario_is_noted_and_the_others_are_reported(
     slow = "DELAY = 0.2\n" if during == "trace_imports" else "DELAY = 0.1  # the same\n"
     second = {scenario_file("second"): SCENARIO.format(id="second")}
     folder = platform(tmp_path / "p", "DELAY = 0.1\n", slow, **second)
-    whole = getattr(ab, during)
+    whole = getattr(arms, during)
 
     def fails_in_the_first(bench: Bench, *more: object) -> object:
         if bench.scenario.id == "launch":
             raise RunnerError("the disk is gone", why="I/O error", advice="Look at it.")
         return whole(bench, *more)
 
-    monkeypatch.setattr(ab, during, fails_in_the_first)
+    monkeypatch.setattr(arms, during, fails_in_the_first)
     request = ab.AbRequest("base", "head", folder)
     report, _ = ab.compare_commits(request, choose_progress(Console(), quiet=True))
     assert report.notes == ("launch: the disk is gone: I/O error. Look at it.",)

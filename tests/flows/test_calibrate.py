@@ -19,9 +19,9 @@ from repositories import commit, git, new_repository
 
 from ailab_bot.config import load_config
 from ailab_bot.errors import UserError
-from ailab_bot.flows.ab import policy_notes
 from ailab_bot.flows.calibrate import CalibrateRequest, _bound_text, calibrate
 from ailab_bot.flows.feedback import record_opinion
+from ailab_bot.flows.policy import policy_notes
 from ailab_bot.model.calibration import Calibration, Mode, NoiseRow, Opinion
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.trial import Arm, Failure, Outcome, Trial

@@ -13,7 +13,7 @@ from sample_calibrations import CERTIFIED, SHADOW
 
 from ailab_bot.config import load_config
 from ailab_bot.errors import UserError
-from ailab_bot.flows.ab import policy_notes, policy_of
+from ailab_bot.flows.policy import policy_notes, policy_of
 from ailab_bot.model.calibration import Calibration
 from ailab_bot.model.policy import MARGIN, Policy
 from ailab_bot.model.wire import calibration_to_json

@@ -1,0 +1,184 @@
+"""Measures scenarios in both arms, in one place on one machine: prepare, then one after another.
+
+An error costs its scenario, an interruption what comes after it; what was measured is kept.
+Refuses to decide: it gives back trials, imports and remarks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ailab_bot.errors import AilabError
+from ailab_bot.flows.explain import TracedImport, explain
+from ailab_bot.flows.measurement import Bench, TrialLog, measure_scenario, trace_imports
+from ailab_bot.judge import summarise_failures
+from ailab_bot.measure.cores import choose_cores
+from ailab_bot.measure.environment import Environment, Source, compile_probe, prepare
+from ailab_bot.measure.git import Repository
+from ailab_bot.measure.machine import machine_class
+from ailab_bot.measure.quiet import QuietGate, read_activity
+from ailab_bot.measure.worktree import Workplace, cache_folder, open_workplace
+from ailab_bot.model.noise import WAIT_SHARE, Noise, cores_text
+from ailab_bot.model.policy import Policy
+from ailab_bot.model.scenario import Scenario
+from ailab_bot.model.trial import Arm
+from ailab_bot.model.verdict import Explanation, VerdictKind
+from ailab_bot.report.progress import Progress
+from ailab_bot.report.words import unrest_notes
+
+_MOVED = (VerdictKind.REGRESSION, VerdictKind.IMPROVEMENT)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be measured. `shas` by arm; `family` verdicts belong to the whole change.
+
+    `capacity_s` runner-seconds may be spent here, None: no limit. With `all_or_nothing` a set-up
+    that fails ends the job before its first trial; otherwise it costs its scenario.
+    """
+
+    repository: Repository
+    shas: Mapping[Arm, str]
+    scenarios: Sequence[Scenario]
+    python: Environment
+    seed: int
+    family: int
+    capacity_s: float | None
+    policy: Policy
+    noise: Noise
+    all_or_nothing: bool = True
+
+
+@dataclass
+class Measured:
+    """What a job has found so far: complete at the end, partial when interrupted.
+
+    `lost`: scenarios that an error ended, with what happened.
+    """
+
+    log: TrialLog
+    explanations: list[Explanation] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    lost: dict[str, str] = field(default_factory=dict)
+    spent_s: float = 0.0
+    interrupted: bool = False
+
+
+def family_of(scenarios: Sequence[Scenario]) -> int:
+    """How many verdicts a change with these scenarios has."""
+    return sum(len(scenario.metrics) for scenario in scenarios)
+
+
+def measure_arms(job: Job, log: TrialLog, progress: Progress) -> Measured:
+    """Measure every scenario of the job, each until the judge knows or its share is spent."""
+    found = Measured(log)
+    cores = choose_cores(job.noise.pin)
+    if cores:
+        found.notes.append(f"Every trial of both arms ran on cores {cores_text(cores)}.")
+    started = time.monotonic()
+    try:
+        with open_workplace(job.repository, dict(job.shas)) as place:
+            prepared = _prepare_all(job, place, found, progress)
+            for index, scenario in enumerate(job.scenarios):
+                if scenario.id not in prepared:
+                    continue
+                share_s = None
+                if job.capacity_s is not None:
+                    left_s = job.capacity_s - (time.monotonic() - started)
+                    share_s = max(left_s, 0.0) / (len(job.scenarios) - index)
+                bench = Bench(
+                    scenario,
+                    prepared[scenario.id],
+                    place,
+                    job.seed,
+                    job.policy,
+                    job.family,
+                    share_s,
+                    cores,
+                    job.noise.threads,
+                    _gate(job, cores, share_s),
+                    machine_class(),
+                )
+                _measure_one(job, bench, found, progress)
+    except KeyboardInterrupt:
+        found.interrupted = True
+        found.notes.append("Interrupted: these results are partial.")
+    finally:
+        found.spent_s = time.monotonic() - started
+    return found
+
+
+def _measure_one(job: Job, bench: Bench, found: Measured, progress: Progress) -> None:
+    """An error costs the rest of its scenario, not what the job has found or may still find."""
+    scenario, log = bench.scenario, found.log
+    try:
+        measure_scenario(bench, log, progress)
+        if not log.of(scenario.id):
+            found.notes.append(f"{scenario.id}: capacity ended before its first block.")
+    except AilabError as error:
+        _lose(found, scenario, error, progress)
+    finally:
+        if bench.gate is not None:
+            found.notes.extend(unrest_notes(scenario.id, bench.gate.unrest, job.noise))
+    trials = log.of(scenario.id)
+    verdicts = bench.judge(log)
+    if any(verdict.kind in _MOVED for verdict in verdicts):
+        progress.activity(scenario.id, "tracing imports of both arms")
+        traces: dict[Arm, tuple[TracedImport, ...]] = {}
+        try:
+            traces = {arm: trace_imports(bench, arm) for arm in Arm}
+        except AilabError as error:
+            _note(found, scenario, error, progress)
+        checkouts = {arm: bench.place.checkout(arm) for arm in Arm}
+        found.explanations.append(explain(scenario.id, trials, traces, checkouts))
+    progress.finish(scenario.id, verdicts, summarise_failures(trials))
+
+
+def _gate(job: Job, cores: tuple[int, ...], share_s: float | None) -> QuietGate:
+    limits = job.noise
+    if share_s is not None:
+        limits = replace(limits, wait_s=min(limits.wait_s, WAIT_SHARE * share_s))
+    return QuietGate(limits, job.policy.max_blocks, read=lambda: read_activity(cores))
+
+
+def _lose(found: Measured, scenario: Scenario, error: AilabError, progress: Progress) -> None:
+    found.lost[scenario.id] = error.what
+    _note(found, scenario, error, progress)
+
+
+def _note(found: Measured, scenario: Scenario, error: AilabError, progress: Progress) -> None:
+    note = ": ".join(filter(None, [scenario.id, error.what, error.why])) + f". {error.advice}"
+    found.notes.append(note)
+    progress.note(note)
+
+
+def _prepare_all(
+    job: Job, place: Workplace, found: Measured, progress: Progress
+) -> Mapping[str, dict[Arm, Environment]]:
+    """Every arm of every scenario, before the first trial: a broken set-up costs no measurement."""
+    prepared: dict[str, dict[Arm, Environment]] = {}
+    for scenario in job.scenarios:
+        try:
+            prepared[scenario.id] = {
+                arm: _prepare(job, place, scenario, arm, progress) for arm in Arm
+            }
+        except AilabError as error:
+            if job.all_or_nothing:
+                raise
+            _lose(found, scenario, error, progress)
+    return prepared
+
+
+def _prepare(
+    job: Job, place: Workplace, scenario: Scenario, arm: Arm, progress: Progress
+) -> Environment:
+    if scenario.setup:
+        progress.activity(scenario.id, f"preparing {arm.value}")
+    source = Source(place.repository, job.shas[arm], place.checkout(arm))
+    environment = prepare(scenario, source, job.python, cache_folder())
+    if environment.reused:
+        progress.note(f"{scenario.id}: {arm.value} uses a prepared environment again")
+    compile_probe(place.probe, environment.python)
+    return environment

@@ -1,0 +1,228 @@
+"""What will be measured for a change on GitHub: the same plan, whoever computes it.
+
+The job that measures makes it from the event, the job that publishes makes it again from the API:
+equal inputs give equal plans, so nothing of it has to be believed. Pure: no network, no git.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ailab_bot.flows.arms import family_of
+from ailab_bot.flows.definitions import Definitions
+from ailab_bot.gh.client import CommitStatus
+from ailab_bot.model.github import Pool, Profile
+from ailab_bot.model.report import Choice, GateMode, Plan
+from ailab_bot.model.scenario import Scenario
+from ailab_bot.model.shard import Shard
+from ailab_bot.plan.select import select
+from ailab_bot.plan.shards import share_out
+
+#: The required status, and the two that carry what people asked for.
+GATE, REQUEST, ACCEPT = "ailab/gate", "ailab/request", "ailab/accept"
+
+_REQUEST = re.compile(r"run (\d{1,18}) attempt (\d{1,6}) (only|also): ([a-z0-9_. -]{1,110})")
+_EVERYTHING = "all"
+_ACCEPTED = re.compile(r"accepted by user (\d{1,12}): (.+)")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a slash command asked of one attempt: to measure these scenarios and no others.
+
+    `widens`: they belong to the change from then on, also where the plan had left them out.
+    """
+
+    run_id: int
+    attempt: int
+    scenarios: tuple[str, ...]
+    widens: bool
+
+    @property
+    def everything(self) -> bool:
+        return self.scenarios == (_EVERYTHING,)
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """Who let the commit's regression pass, and why."""
+
+    user_id: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is compared. `base` is the merge base, `definitions` the base branch's commit."""
+
+    base: str
+    head: str
+    run_id: int
+    attempt: int
+    tier: str = "pull_request"
+
+
+@dataclass(frozen=True)
+class ChangePlan:
+    """`expected` scenarios belong to the change, `now` are those that this attempt measures.
+
+    `refusal`: why nothing may be measured here; `skip`: why nothing needs to be.
+    """
+
+    target: Target
+    plan: Plan
+    expected: tuple[Scenario, ...]
+    now: tuple[Scenario, ...]
+    shards: tuple[Shard, ...]
+    refusal: str = ""
+    skip: str = ""
+
+    @property
+    def minutes(self) -> float:
+        """How long the longest shard is expected to take."""
+        return max((shard.expected_s for shard in self.shards), default=0.0) / 60
+
+
+def request_text(request: Request) -> str:
+    """The description of the status that carries a request; at most 140 characters, else ""."""
+    word = "also" if request.widens else "only"
+    names = " ".join(request.scenarios)
+    text = f"run {request.run_id} attempt {request.attempt} {word}: {names}"
+    return text if _REQUEST.fullmatch(text) and len(text) <= 140 else ""
+
+
+def requests_in(statuses: Iterable[CommitStatus], bot_id: int, run_id: int) -> tuple[Request, ...]:
+    """Our own requests for a run, oldest first; anybody else's status is not one."""
+    found = []
+    for status in statuses:
+        match = _REQUEST.fullmatch(status.description)
+        if status.context == REQUEST and status.creator_id == bot_id and match:
+            run, attempt, word, names = match.groups()
+            if int(run) == run_id:
+                found.append(Request(run_id, int(attempt), tuple(names.split()), word == "also"))
+    return tuple(reversed(found))
+
+
+def acceptance_text(acceptance: Acceptance) -> str:
+    """The description of the status that records an acceptance, at most 140 characters."""
+    return f"accepted by user {acceptance.user_id}: {acceptance.reason}"[:140]
+
+
+def acceptance_in(statuses: Iterable[CommitStatus], bot_id: int) -> Acceptance | None:
+    """The latest acceptance that we recorded for the commit."""
+    for status in statuses:
+        match = _ACCEPTED.fullmatch(status.description)
+        if status.context == ACCEPT and status.creator_id == bot_id and match:
+            return Acceptance(int(match[1]), match[2])
+    return None
+
+
+def plan_change(
+    definitions: Definitions,
+    target: Target,
+    requests: Sequence[Request] = (),
+    *,
+    public: bool,
+    capacity_s: float | None = None,
+    expected_s: Mapping[str, float] | None = None,
+) -> ChangePlan:
+    """The plan of one attempt. `public`: strangers may open pull requests in this repository."""
+    settings = definitions.config.github
+    pools = settings.runners
+    if capacity_s is None:
+        capacity_s = definitions.config.capacity_s
+    choices = _choices(definitions, target, requests, pools)
+    plan = Plan(choices, _seed(target), capacity_s)
+    expected = definitions.chosen([choice.scenario for choice in plan.taken])
+    kept = settings.kept_pools()
+    if public and kept and settings.profile is Profile.SIMPLE and target.tier == "pull_request":
+        refusal = (
+            f"The repository is public, and the machines of {', '.join(sorted(kept))} outlive a "
+            "job: what a stranger's pull request leaves there stays. Use GitHub's own machines, "
+            "name labels of machines that are thrown away under `github: hosted`, or measure in a "
+            "control repository (docs/github-control-repository.md)."
+        )
+        return ChangePlan(target, plan, expected, (), (), refusal=refusal)
+    if settings.mode is GateMode.OFF:
+        why = "the bot is off in this repository's configuration"
+        off = tuple(replace(choice, taken=False, reason=why) for choice in choices)
+        return ChangePlan(
+            target, replace(plan, choices=off), (), (), (), skip="Off: nothing is measured"
+        )
+    if not expected:
+        why = "No scenario applies" if definitions.scenarios else "The base has no scenario yet"
+        return ChangePlan(target, plan, (), (), (), skip=f"{why}: nothing to measure")
+    now = _now(expected, target, requests)
+    return ChangePlan(
+        target, plan, expected, now, _shards(definitions, target, plan, expected, now, expected_s)
+    )
+
+
+def _seed(target: Target) -> int:
+    """Nobody chooses it, and everybody can compute it."""
+    digest = hashlib.sha256(f"{target.base} {target.head} {target.run_id}".encode()).digest()
+    return int.from_bytes(digest[:4]) >> 1
+
+
+def _choices(
+    definitions: Definitions,
+    target: Target,
+    requests: Sequence[Request],
+    pools: Mapping[str, Pool],
+) -> tuple[Choice, ...]:
+    choices = select(definitions.scenarios, tier=target.tier, pools=pools)
+    widening = [r for r in requests if r.widens and r.attempt <= target.attempt]
+    asked = {name for request in widening for name in request.scenarios}
+    everything = any(request.everything for request in widening)
+    runners = {scenario.id: scenario.runner for scenario in definitions.scenarios}
+    made = []
+    for choice in choices:
+        wanted = everything or choice.scenario.lower() in asked
+        if wanted and not choice.taken and runners[choice.scenario] in pools:
+            choice = Choice(choice.scenario, True, "asked for")  # noqa: PLW2901
+        made.append(choice)
+    return tuple(made)
+
+
+def _now(
+    expected: Sequence[Scenario], target: Target, requests: Sequence[Request]
+) -> tuple[Scenario, ...]:
+    own = [request for request in requests if request.attempt == target.attempt]
+    if not own or any(request.everything for request in own):
+        return tuple(expected)
+    names = {name for request in own for name in request.scenarios}
+    return tuple(scenario for scenario in expected if scenario.id.lower() in names)
+
+
+def _shards(
+    definitions: Definitions,
+    target: Target,
+    plan: Plan,
+    expected: Sequence[Scenario],
+    now: Sequence[Scenario],
+    expected_s: Mapping[str, float] | None,
+) -> tuple[Shard, ...]:
+    settings = definitions.config.github
+    loads = share_out(now, settings.runners, expected_s)
+    whole_s = sum(load.expected_s for load in loads)
+    return tuple(
+        Shard(
+            index=index,
+            labels=settings.runners[load.pool].labels,
+            timeout_minutes=settings.shard_minutes,
+            scenarios=load.scenarios,
+            expected_s=round(load.expected_s, 1),
+            capacity_s=None
+            if plan.capacity_s is None
+            else round(plan.capacity_s * load.expected_s / whole_s, 1),
+            base=target.base,
+            head=target.head,
+            definitions=definitions.sha,
+            seed=plan.seed,
+            family=family_of(expected),
+        )
+        for index, load in enumerate(loads)
+    )
