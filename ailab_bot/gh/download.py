@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from ailab_bot.gh.client import GitHubError
-from ailab_bot.gh.transport import API_VERSION, LOOPBACK, Transport
+from ailab_bot.gh.transport import HEADERS, LOOPBACK, Transport
 
 #: From the first byte asked for to the last received. Trials of 300 scenarios take 3 MB.
 MOST_SECONDS = 120.0
@@ -39,11 +39,7 @@ def _place(transport: Transport, client: httpx.Client, path: str, needs: str) ->
     """Where the API sends us."""
     answer = client.get(
         transport.api_url + path,
-        headers={
-            "Authorization": f"Bearer {transport.token}",
-            "Accept": "application/vnd.github+json",
-            "X-GitHub-Api-Version": API_VERSION,
-        },
+        headers={**HEADERS, "Authorization": f"Bearer {transport.token}"},
     )
     if answer.status_code != 302 or "location" not in answer.headers:
         transport.check(answer.status_code, answer.headers, answer.text, f"GET {path}", needs)

@@ -32,7 +32,7 @@ UNNAMED_WAIT_S = 60.0
 #: Characters of GitHub's own words in an error.
 MOST_WORDS = 500
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-API_VERSION = "2022-11-28"
+HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 
 _T = TypeVar("_T")
 
@@ -86,7 +86,6 @@ class Transport:
             seconds_between_requests=None,
             seconds_between_writes=None,
             lazy=True,
-            api_version=API_VERSION,
         )
 
     def __repr__(self) -> str:
@@ -121,7 +120,7 @@ class Transport:
                     verb,
                     path,
                     dict(parameters or {}),
-                    {"Accept": "application/vnd.github+json"},
+                    dict(HEADERS),
                     body,
                 )
                 self.check(status, headers, text, f"{verb} {path}", needs)

@@ -1,0 +1,313 @@
+"""What each published operation does to the stand-in's state, by GitHub's operationId."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hub import render
+from hub.server import Redirect, RefusedError
+from hub.state import (
+    Account,
+    Artifact,
+    Check,
+    Comment,
+    Compared,
+    ComparedFile,
+    Json,
+    Pull,
+    Run,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from standin import StandIn
+
+MOST_COMPARED_FILES = 300
+_STATUS = {"A": "added", "M": "modified", "D": "removed", "R": "renamed", "T": "changed"}
+
+
+class Operations:
+    def __init__(self, github: StandIn) -> None:
+        self.github = github
+
+    def act(
+        self, operation: str, names: dict[str, str], query: dict[str, str], body: Any, who: Account
+    ) -> tuple[int, Any]:
+        repository = f"{names['owner']}/{names['repo']}"
+        if repository != self.github.repository.full_name:
+            raise RefusedError(404, "Not Found")
+        return self._acts[operation](self, names, query, body, who)
+
+    def blob(self, name: str) -> bytes | None:
+        return next((a.data for _, a in self._artifacts() if str(a.id) == name), None)
+
+    def _artifacts(self) -> list[tuple[Run, Artifact]]:
+        return [(run, item) for run in self.github.runs.values() for item in run.artifacts]
+
+    def _pull_json(self, pull: Pull, operation: str = "pulls/list") -> Json:
+        template = render.example(operation)
+        template = template[0] if isinstance(template, list) else template
+        found = render.pull(pull, self.github.repository, template)
+        return found if operation == "pulls/get" else {k: found[k] for k in found if k != "merged"}
+
+    def get_pull(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        pull = self.github.pulls.get(int(names["pull_number"]))
+        if pull is None:
+            raise RefusedError(404, "Not Found")
+        return 200, self._pull_json(pull, "pulls/get")
+
+    def list_pulls(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        state, (owner, _, branch) = query.get("state", "open"), query.get("head", "").partition(":")
+        found = [
+            pull
+            for pull in reversed(self.github.pulls.values())
+            if state in {"all", pull.state}
+            and (not branch or (pull.head_ref == branch and _owner(pull) == owner))
+        ]
+        return 200, [self._pull_json(pull) for pull in _page(found, query)]
+
+    def pulls_of_commit(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        found = [
+            pull
+            for pull in self.github.pulls.values()
+            if names["commit_sha"] in pull.commits
+            and (
+                pull.head_repository is self.github.repository or self.github.finds_commits_of_forks
+            )
+        ]
+        return 200, [self._pull_json(pull) for pull in _page(found, query)]
+
+    def _run(self, names: Json) -> Run:
+        run = self.github.runs.get(int(names["run_id"]))
+        if run is None:
+            raise RefusedError(404, "Not Found")
+        return run
+
+    def _run_json(self, run: Run) -> Json:
+        template = render.example("actions/get-workflow-run")
+        suffix = f"@{self.github.repository.default_branch}"  # as the published answer has it
+        return render.run(run, self.github.repository, template, suffix)
+
+    def get_run(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        return 200, self._run_json(self._run(names))
+
+    def list_runs(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        since = re.fullmatch(r">=(.+)", query.get("created", ">=0001-01-01T00:00:00Z"))
+        if since is None:
+            raise RefusedError(422, "created: only >= is played here")
+        first = datetime.fromisoformat(since[1])
+        found = [
+            run
+            for run in reversed(self.github.runs.values())
+            if run.workflow == names["workflow_id"]
+            and query.get("head_sha") in {None, run.head_sha}
+            and query.get("event") in {None, run.event}
+            and query.get("status") in {None, run.status, run.conclusion}
+            and run.created_at >= first
+        ]
+        shown = [self._run_json(run) for run in _page(found, query)]
+        return 200, {"total_count": len(found), "workflow_runs": shown}
+
+    def rerun(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        run = self._run(names)
+        if run.status != "completed":
+            raise RefusedError(403, "This workflow is already running")
+        self.github.press_rerun(run, failed_only=False)
+        return 201, {}
+
+    def rerun_failed(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        run = self._run(names)
+        if run.status != "completed":
+            raise RefusedError(403, "This workflow is already running")
+        if run.conclusion == "success":
+            raise RefusedError(403, "This workflow run has no failed jobs")
+        self.github.press_rerun(run, failed_only=True)
+        return 201, {}
+
+    def cancel(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        run = self._run(names)
+        if run.status == "completed":
+            raise RefusedError(409, "Cannot cancel a workflow run that is completed.")
+        self.github.press_cancel(run)
+        return 202, {}
+
+    def artifacts(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        run = self._run(names)
+        newest = list(reversed(run.artifacts))
+        found = [a for a in newest if query.get("name") in {None, a.name}]
+        url = f"{self.github.server.url}/repos/{self.github.repository.full_name}"
+        shown = [render.artifact(item, run, url) for item in _page(found, query)]
+        return 200, {"total_count": len(found), "artifacts": shown}
+
+    def download(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        known = {str(item.id): item for _, item in self._artifacts()}
+        artifact = known.get(names["artifact_id"])
+        if artifact is None or names["archive_format"] != "zip":
+            raise RefusedError(404, "Not Found")
+        if artifact.expired:
+            raise RefusedError(410, "Artifact has expired")
+        return 302, Redirect(f"{self.github.server.blob_url}/{artifact.id}?sig=signed")
+
+    def compare(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        base, _, head = names["basehead"].partition("...")
+        found = self.github.compared.get((base, head))
+        if found is None and self.github.git is not None:
+            found = compare_in(self.github.git, base, head)
+        if found is None:
+            raise RefusedError(404, "Not Found")
+        most = MOST_COMPARED_FILES if query.get("page", "1") == "1" else 0
+        return 200, render.comparison(found, base, head, most)
+
+    def statuses(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        return 200, [render.status(s) for s in _page(self.github.statuses(names["ref"]), query)]
+
+    def create_status(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        if not re.fullmatch(r"[0-9a-f]{40}", names["sha"]):
+            raise RefusedError(422, f"No commit found for SHA: {names['sha']}")
+        status = Status(
+            self.github._id(),
+            names["sha"],
+            body.get("context", "default"),
+            body["state"],
+            body.get("description"),
+            body.get("target_url"),
+            who,
+            self.github._tick(),
+        )
+        self.github.all_statuses.append(status)
+        return 201, render.status(status)
+
+    def list_comments(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        number = self._conversation(names)
+        found = [comment for comment in self.github.comments if comment.number == number]
+        return 200, [self._comment_json(comment) for comment in _page(found, query)]
+
+    def create_comment(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        """Without an event: what GITHUB_TOKEN does starts no workflow."""
+        number, time = self._conversation(names), self.github._tick()
+        comment = Comment(self.github._id(), number, who, body["body"], time, time)
+        self.github.comments.append(comment)
+        return 201, self._comment_json(comment)
+
+    def update_comment(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        comment = self._comment(names)
+        comment.body, comment.updated_at = body["body"], self.github._tick()
+        return 200, self._comment_json(comment)
+
+    def react(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        comment, given = self._comment(names), (who, body["content"])
+        known = given in comment.reactions
+        if not known:
+            comment.reactions.append(given)
+        return (200 if known else 201), render.reaction(who, body["content"], self.github._id())
+
+    def permission(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        account = self.github.users.get(names["username"])
+        if account is None:
+            raise RefusedError(404, "Not Found")
+        return 200, render.collaborator(account)
+
+    def create_check(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        output = body.get("output", {})
+        check = Check(
+            self.github._id(),
+            body["head_sha"],
+            body["name"],
+            body.get("conclusion"),
+            output.get("title", ""),
+            output.get("summary", ""),
+            tuple(output.get("annotations", ())),
+        )
+        self.github.checks.append(check)
+        return 201, render.check(check)
+
+    def _conversation(self, names: Json) -> int:
+        number = int(names["issue_number"])
+        if number not in self.github.pulls and number not in self.github.issues:
+            raise RefusedError(404, "Not Found")
+        return number
+
+    def _comment(self, names: Json) -> Comment:
+        known = {str(comment.id): comment for comment in self.github.comments}
+        if names["comment_id"] not in known:
+            raise RefusedError(404, "Not Found")
+        return known[names["comment_id"]]
+
+    def _comment_json(self, comment: Comment) -> Json:
+        return render.comment(
+            comment, self.github.repository, render.example("issues/create-comment")
+        )
+
+    _acts: dict[str, Callable[..., tuple[int, Any]]] = {  # noqa: RUF012
+        "pulls/get": get_pull,
+        "pulls/list": list_pulls,
+        "repos/list-pull-requests-associated-with-commit": pulls_of_commit,
+        "actions/get-workflow-run": get_run,
+        "actions/list-workflow-runs": list_runs,
+        "actions/re-run-workflow": rerun,
+        "actions/re-run-workflow-failed-jobs": rerun_failed,
+        "actions/cancel-workflow-run": cancel,
+        "actions/list-workflow-run-artifacts": artifacts,
+        "actions/download-artifact": download,
+        "repos/compare-commits-with-basehead": compare,
+        "repos/list-commit-statuses-for-ref": statuses,
+        "repos/create-commit-status": create_status,
+        "issues/list-comments": list_comments,
+        "issues/create-comment": create_comment,
+        "issues/update-comment": update_comment,
+        "reactions/create-for-issue-comment": react,
+        "repos/get-collaborator-permission-level": permission,
+        "checks/create": create_check,
+    }
+
+
+def _owner(pull: Pull) -> str | None:
+    return pull.head_repository.owner.login if pull.head_repository else None
+
+
+def _page(items: list[Any], query: Json) -> list[Any]:
+    size, page = int(query.get("per_page", 30)), int(query.get("page", 1))
+    return items[(page - 1) * size : page * size]
+
+
+def compare_in(folder: Path, base: str, head: str) -> Compared | None:
+    """`base...head` of a real repository; None where it does not know one of them."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    try:
+        root = git("merge-base", base, head).strip()
+        behind, ahead = map(
+            int, git("rev-list", "--left-right", "--count", f"{base}...{head}").split()
+        )
+        named = git("diff", "--name-status", "-M", "-z", root, head).split("\0")
+    except subprocess.CalledProcessError:
+        return None
+    files, parts = [], iter(named)
+    for letter in parts:
+        if not letter:
+            break
+        previous = next(parts) if letter[0] == "R" else None
+        path = next(parts)
+        paths = [path] if previous is None else [previous, path]
+        patch = git("diff", "-M", root, head, "--", *paths)
+        body = patch[patch.index("@@") :].rstrip("\n") if "\n@@" in patch else None
+        lines = (body or "").splitlines()
+        files.append(
+            ComparedFile(
+                path,
+                _STATUS[letter[0]],
+                body,
+                previous,
+                sum(line.startswith("+") for line in lines),
+                sum(line.startswith("-") for line in lines),
+            )
+        )
+    return Compared(root, ahead, behind, tuple(files))
