@@ -60,6 +60,10 @@ class _Moved:
     picture: str
     meaning: str
 
+    @property
+    def is_explained(self) -> bool:
+        return bool(self.shifts or self.why.imports_added or self.why.imports_removed)
+
 
 def render_comment(report: Report) -> str:
     """The comment's Markdown, at most MOST_CHARACTERS less BANNER_ROOM."""
@@ -91,6 +95,9 @@ def _context(report: Report, limit: int) -> dict[str, object]:
         incomplete=report.conclusion is Conclusion.ERROR,
         not_measured=[scenario for scenario, _ in pull.infra] if pull else (),
     )
+    if pull and _has_nothing_to_measure(report):
+        title = "Nothing to measure for this change"
+        advice = "The list of scenarios below says why each was left out."
     ordered = sorted(report.verdicts, key=words.rank)
     failures = sorted(report.failures, key=lambda failure: not failure.blocks_the_change)
     return {
@@ -99,6 +106,7 @@ def _context(report: Report, limit: int) -> dict[str, object]:
         "title": title + (_remark(report, pull) if pull else ""),
         "advice": advice,
         "report": report,
+        "passes": _passes(report),
         "rows": _split(ordered, limit),
         "method": ordered[:limit],
         "control": words.control_text(report.policy, len(ordered)),
@@ -129,14 +137,19 @@ def _pull_context(report: Report, pull: PullContext, limit: int) -> dict[str, ob
         "gate": pulls.gate_line(report, pull),
         "steps": steps,
         "say_advice": not steps and not settled,
-        "lost": list(lost.items())[: min(limit, 10)],
-        "lost_left_out": max(0, len(lost) - min(limit, 10)),
+        "lost": list(lost.items())[: min(limit, 5)],
+        "lost_left_out": max(0, len(lost) - min(limit, 5)),
         "edits": pulls.edits_line(pull),
         "commands": pulls.commands_line(),
         "run": pulls.run_text(pull),
         "base_link": commit_link(report.base.sha, pull.server_url, pull.repository),
         "head_link": commit_link(report.head.sha, pull.server_url, pull.repository),
     }
+
+
+def _has_nothing_to_measure(report: Report) -> bool:
+    is_good = report.conclusion is Conclusion.SUCCESS
+    return is_good and not (report.plan.taken or report.verdicts or report.failures)
 
 
 def _remark(report: Report, pull: PullContext) -> str:
@@ -149,8 +162,14 @@ def _remark(report: Report, pull: PullContext) -> str:
     return " (advisory)" if pull.gate_state is Conclusion.SUCCESS else ""
 
 
+def _passes(report: Report) -> bool:
+    return report.pull is not None and report.pull.gate_state is Conclusion.SUCCESS
+
+
 def _icon(report: Report) -> str:
-    passes = report.pull is not None and report.pull.gate_state is Conclusion.SUCCESS
+    if report.pull and _has_nothing_to_measure(report):
+        return "✅"
+    passes = _passes(report)
     if any(failure.blocks_the_change for failure in report.failures):
         return "🟠" if passes else "🔴"
     gating = [verdict.kind for verdict in report.verdicts if verdict.gates]

@@ -5,6 +5,7 @@ Autoescape is off, as templates make Markdown; so each text goes through one of 
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import jinja2
@@ -22,13 +23,16 @@ ICONS = {
     VerdictKind.INCONCLUSIVE: "🟡",
 }
 _WORDS = {
-    VerdictKind.REGRESSION: "regression",
-    VerdictKind.IMPROVEMENT: "improvement",
+    VerdictKind.REGRESSION: "slower",
+    VerdictKind.IMPROVEMENT: "faster",
     VerdictKind.NO_CHANGE: "no change",
     VerdictKind.INCONCLUSIVE: "not known",
 }
+#: Metrics that are no times.
+_MORE = {VerdictKind.REGRESSION: "more", VerdictKind.IMPROVEMENT: "less"}
 
 
+@functools.cache
 def environment() -> jinja2.Environment:
     """Of the templates in the folder beside this file."""
     made = jinja2.Environment(
@@ -52,6 +56,7 @@ def environment() -> jinja2.Environment:
         label=lambda metric: words.label(metric) if metric in METRICS else code_span(metric),
         icon=_row_icon,
         word=_word,
+        basis=_basis,
         failed=words.failed_trials,
         base=lambda verdict: words.amount(verdict.metric, verdict.base_median),
         head=lambda verdict: words.amount(verdict.metric, verdict.head_median),
@@ -64,17 +69,30 @@ def environment() -> jinja2.Environment:
 
 
 def _word(verdict: Verdict) -> str:
-    word = _WORDS[verdict.kind]
-    if verdict.confirmed:
-        word += f", confirmed by {verdict.confirmation_blocks} fresh blocks"
-    if verdict.pattern is not Pattern.SLOW_IN_SOME:
-        return word
-    better = verdict.kind is VerdictKind.IMPROVEMENT
-    return f"{word}; {'fewer slow trials' if better else 'slow in some trials only'}"
+    known = METRICS.get(verdict.metric)
+    is_time = known is not None and known.unit == "s"
+    word = _WORDS[verdict.kind] if is_time else _MORE.get(verdict.kind, _WORDS[verdict.kind])
+    if verdict.pattern is Pattern.SLOW_IN_SOME:
+        better = verdict.kind is VerdictKind.IMPROVEMENT
+        word += "; fewer slow trials" if better else " in some trials only"
+    return word.replace("not known in", "not known; slow in")
 
 
-def _row_icon(verdict: Verdict) -> str:
-    does_not_block = verdict.kind is VerdictKind.REGRESSION and not verdict.gates
+def _basis(verdict: Verdict) -> str:
+    """What the word rests on: the threshold and, where it moved, the fresh blocks."""
+    threshold = _share(verdict.threshold)
+    if verdict.kind is VerdictKind.NO_CHANGE:
+        return f"within ±{threshold}"
+    if not verdict.confirmed:
+        return f"threshold {threshold}"
+    blocks = verdict.confirmation_blocks
+    noun = "block" if blocks == 1 else "blocks"
+    return f"confirmed by {blocks} fresh {noun}, threshold {threshold}"
+
+
+def _row_icon(verdict: Verdict, passes: bool = False) -> str:
+    """`passes`: the gate lets the change pass whatever its verdicts are."""
+    does_not_block = verdict.kind is VerdictKind.REGRESSION and (passes or not verdict.gates)
     return "🟠" if does_not_block else ICONS[verdict.kind]
 
 

@@ -11,9 +11,10 @@ import re
 
 from ailab_bot.report import words
 
-#: What a sentence of ours is made of: nothing that Markdown or GitHub reads as markup or a link.
-_PROSE = re.compile(r"[A-Za-z0-9 ,.;:%±()'-]+")
-_REFERENCE = re.compile(r"GH-\d|www\.|\w:\w")
+#: What a sentence of ours is made of: nothing that Markdown or GitHub reads as markup or a link,
+#: wherever in a line it stands.
+_PROSE = re.compile(r"(?!\d+[.)])[A-Za-z0-9][A-Za-z0-9 ,.;:%±()'-]*")
+_REFERENCE = re.compile(r"GH-\d|www\.|:\w", re.IGNORECASE)
 _SERVER = re.compile(r"https?://[A-Za-z0-9.-]{1,200}(:\d{1,5})?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
 _RUN_PATH = re.compile(r"/actions/runs/\d{1,20}(/attempts/\d{1,6})?")

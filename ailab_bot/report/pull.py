@@ -67,7 +67,13 @@ def steps(report: Report, pull: PullContext) -> tuple[str, ...]:
             "**Intended?** A maintainer other than the author accepts it for this commit: "
             f"`/ailab accept {pull.head_sha} <reason>`"
         )
-    if pull.infra or report.interrupted or report.conclusion is Conclusion.ERROR:
+    judged = {verdict.scenario for verdict in report.verdicts}
+    if any(f.scenario not in judged and not f.blocks_the_change for f in report.failures):
+        found.append(
+            "**Mend the scenario or the machine**, as failed trials give no verdict on speed; then "
+            "`/ailab rerun failed`"
+        )
+    elif pull.infra or report.interrupted or report.conclusion is Conclusion.ERROR:
         found.append("**Measure what is missing:** `/ailab rerun failed`")
     unsure = [v for v in report.verdicts if v.pattern is Pattern.SLOW_IN_SOME and not v.confirmed]
     if unsure and not found:
@@ -82,7 +88,7 @@ def edits_line(pull: PullContext) -> str:
         return ""
     shown = ", ".join(code_span(path) for path in edited[:5])
     more = f" and {len(edited) - 5} more" if len(edited) > 5 else ""
-    return f"This change edits {shown}{more}; base's version judged it."
+    return f"This change edits {shown}{more}; it was judged by the base's version."
 
 
 def commands_line() -> str:

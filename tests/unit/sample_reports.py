@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ailab_bot.model.report import Choice, Commit, Machine, Plan, Report
+from ailab_bot.model.report import Choice, Commit, GateMode, Machine, Plan, PullContext, Report
 from ailab_bot.model.trial import Outcome
 from ailab_bot.model.verdict import (
     Conclusion,
@@ -17,6 +17,15 @@ from ailab_bot.model.verdict import (
     Stopped,
     Verdict,
     VerdictKind,
+)
+from ailab_bot.report.comment import render_comment
+from ailab_bot.report.replies import explain, help_text
+from ailab_bot.report.states import (
+    NotMeasured,
+    mark_stale,
+    render_measuring,
+    render_not_measured,
+    render_superseded,
 )
 
 #: Texts that try to leave their place in Markdown, HTML, a table or a terminal.
@@ -253,6 +262,116 @@ UNFRIENDLY = report(
     notes=HOSTILE[:3],
 )
 
+HEAD_SHA = "9ab37e10" * 5
+RUN = "https://github.com/acme/train/actions/runs/7781203344"
+PULL = PullContext(
+    number=412,
+    head_sha=HEAD_SHA,
+    base_ref="main",
+    run_url=RUN,
+    attempt=1,
+    mode=GateMode.ENFORCE,
+    gate_state=Conclusion.SUCCESS,
+    server_url="https://github.com",
+    repository="acme/train",
+)
+BLOCKING = replace(PULL, gate_state=Conclusion.FAILURE)
+MISSING = replace(PULL, gate_state=Conclusion.ERROR)
+#: head/base - 1 of sixteen blocks, as a regression of 18 % and a busy machine make them.
+SLOWER = (
+    0.17,
+    0.21,
+    0.16,
+    0.19,
+    0.24,
+    0.15,
+    0.18,
+    0.02,
+    0.2,
+    0.17,
+    0.19,
+    0.22,
+    0.16,
+    0.21,
+    0.18,
+    0.2,
+)
+RUNNER = Machine("AMD EPYC 7763", 4, 16 << 30, "Linux 6.8.0", "3.12.1")
+
+PULL_REGRESSION = replace(
+    REGRESSION, pull=replace(BLOCKING, attempt=2), blocks={"tabular-mlp": SLOWER}
+)
+PULL_CLEAN = replace(CLEAN, pull=PULL)
+PULL_MIXED = replace(
+    MIXED,
+    pull=replace(BLOCKING, shards=3),
+    machines=(RUNNER, RUNNER, replace(RUNNER, cpu="Intel Xeon Platinum 8370C")),
+    blocks={
+        "scenario-01": tuple(0.4 * effect for effect in SLOWER),
+        "scenario-02": tuple(-0.6 * effect for effect in SLOWER),
+        "scenario-04": tuple(1.7 * effect for effect in SLOWER),
+    },
+)
+PULL_ALL_FAILED = replace(ALL_FAILED, pull=MISSING)
+PULL_HEAD_FAILS = replace(HEAD_FAILS, pull=BLOCKING)
+PULL_ACCEPTED = replace(
+    PULL_REGRESSION,
+    pull=replace(
+        PULL,
+        accepted_by="maria-ops",
+        accepted_reason="metadata is needed for audits; saved again in the next quarter",
+    ),
+)
+PULL_ADVISORY = replace(PULL_REGRESSION, pull=replace(PULL, mode=GateMode.ADVISORY))
+PULL_INFRA = report(
+    verdict("tabular-mlp"),
+    verdict("vision-cnn"),
+    conclusion=Conclusion.ERROR,
+    pull=replace(
+        MISSING,
+        shards=2,
+        infra=(
+            ("recsys", "its runner was lost twice: no trials arrived"),
+            ("ddp-gloo", "its runner was lost twice: no trials arrived"),
+        ),
+        pull_edits_definitions=(".ailab/scenarios/recsys/scenario.yml",),
+    ),
+)
+PULL_INFRA = replace(
+    PULL_INFRA,
+    plan=replace(
+        PULL_INFRA.plan,
+        choices=PULL_INFRA.plan.choices
+        + tuple(Choice(name, True, "named") for name, _ in (PULL_INFRA.pull or PULL).infra),
+    ),
+)
+PULL_NOTHING = replace(NOTHING, pull=PULL, notes=())
+PULL_MANY = replace(
+    MANY,
+    pull=replace(BLOCKING, shards=12),
+    failures=tuple(
+        replace(
+            CRASH,
+            scenario=f"team-{i % 17:02}-broken-workflow-{i:03}",
+            arms="head" if i % 2 else "both",
+            output_tail=CRASH.output_tail * 5,
+        )
+        for i in range(40)
+    ),
+)
+PULL_UNFRIENDLY = replace(
+    UNFRIENDLY,
+    blocks=dict.fromkeys(HOSTILE, SLOWER),
+    pull=replace(
+        BLOCKING,
+        base_ref=HOSTILE[3],
+        accepted_by=HOSTILE[5],
+        accepted_reason=HOSTILE[9],
+        pull_edits_definitions=HOSTILE[:9],
+        infra=tuple((text, text) for text in HOSTILE),
+    ),
+)
+
 SAMPLES = {
     "regression": REGRESSION,
     "clean": CLEAN,
@@ -268,4 +387,38 @@ SAMPLES = {
     "mixed": MIXED,
     "many": MANY,
     "unfriendly": UNFRIENDLY,
+    "pull-regression": PULL_REGRESSION,
+    "pull-clean": PULL_CLEAN,
+    "pull-mixed": PULL_MIXED,
+    "pull-all-failed": PULL_ALL_FAILED,
+    "pull-head-fails": PULL_HEAD_FAILS,
+    "pull-accepted": PULL_ACCEPTED,
+    "pull-advisory": PULL_ADVISORY,
+    "pull-infra": PULL_INFRA,
+    "pull-nothing": PULL_NOTHING,
+    "pull-many": PULL_MANY,
+    "pull-unfriendly": PULL_UNFRIENDLY,
+}
+
+#: Comments that are no report.
+STATES = {
+    "state-measuring": render_measuring(
+        PULL, HEAD_SHA, 12.4, ("tabular-mlp", "vision-cnn", "recsys")
+    ),
+    "state-superseded": render_superseded(PULL, HEAD_SHA, "5e11f00d" * 5),
+    "state-machines": render_not_measured(
+        PULL,
+        HEAD_SHA,
+        NotMeasured.MACHINES,
+        ("shard 0: its runner was lost twice", "shard 1: the job ran into its time limit"),
+    ),
+    "state-forged": render_not_measured(
+        PULL, HEAD_SHA, NotMeasured.FORGED, ("trials.jsonl:3: metrics: 1e999 is no number",)
+    ),
+    "state-cancelled": render_not_measured(PULL, HEAD_SHA, NotMeasured.CANCELLED),
+    "state-stale": mark_stale(
+        render_comment(PULL_REGRESSION), PULL, now="5e11f00d" * 5, shown=HEAD_SHA, minutes=12
+    ),
+    "state-explain": explain(PULL_REGRESSION, ("tabular-mlp",)),
+    "state-help": help_text(),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sample_reports import SAMPLES
+from sample_reports import SAMPLES, STATES
 
 from ailab_bot.report.comment import render_comment
 
@@ -12,5 +12,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
-    for name, report in SAMPLES.items():
-        (GOLDEN / f"{name}.md").write_text(render_comment(report), encoding="utf-8")
+    comments = {name: render_comment(report) for name, report in SAMPLES.items()} | STATES
+    for old in GOLDEN.glob("*.md"):
+        if old.stem not in comments:
+            old.unlink()
+    for name, text in comments.items():
+        (GOLDEN / f"{name}.md").write_text(text, encoding="utf-8")
