@@ -18,7 +18,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -26,7 +26,14 @@ from typing import IO
 from ailab_bot.errors import RunnerError
 from ailab_bot.measure import counters, procfs
 from ailab_bot.measure.cores import on_cores
-from ailab_bot.measure.signals import Signal, infer_phases, parse_signal, trainer_of
+from ailab_bot.measure.signals import (
+    SENT_AT_ONCE,
+    Signal,
+    clock_gap_s,
+    infer_phases,
+    parse_signal,
+    trainer_of,
+)
 from ailab_bot.model.scenario import FirstBatch, FirstBatchMode
 from ailab_bot.model.trial import Failure, Outcome
 
@@ -115,7 +122,7 @@ class _Run:
         self.not_ours = not_ours
         self.nonce = secrets.token_hex(8)
         self.signals: list[Signal] = []
-        self.candidates: dict[tuple[int, tuple[str, ...]], int] = {}
+        self.candidates: dict[tuple[int, tuple[str, ...]], Signal] = {}
         self.rest = b""
         self.output = {"stdout": _Kept(), "stderr": _Kept()}
         self.marker = re.compile(launch.first_batch.marker or "(?!)")
@@ -123,7 +130,8 @@ class _Run:
         self.start_ns = 0
         self.first_batch_ns: int | None = None
         self.trainer: int | None = None
-        self.steps_ns: list[int] = []
+        self.stamped: list[Signal] = []  # those that the trial's times hang on
+        self.steps: list[Signal] = []
         self.usage = procfs.Usage()
         self.steal_s = procfs.steal_s()
         self.instructions: int | None = None
@@ -193,7 +201,7 @@ class _Run:
     def complete(self) -> bool:
         if self.first_batch_ns is None:
             return False
-        return not self.launch.steps or len(self.steps_ns) > self.launch.steps
+        return not self.launch.steps or len(self.steps) > self.launch.steps
 
     def has_ended(self) -> bool:
         """Whether the command and everything that it started are gone."""
@@ -213,25 +221,27 @@ class _Run:
             *lines, self.rest = (self.rest + os.read(self.pipe, 1 << 16)).split(b"\n")
         except BlockingIOError:
             return
+        self.rest = self.rest[:_LONGEST_LINE]  # no line of ours is that long
         for line in lines:
             message = parse_signal(line, self.nonce, received_ns)
             if message is None:
                 continue
             if message.kind == "C":
-                self.candidates[message.pid, message.fields] = received_ns
+                self.candidates[message.pid, message.fields] = message
                 if len(self.candidates) > _MOST_SIGNALS:  # the oldest was none: it would be named
                     del self.candidates[next(iter(self.candidates))]
             elif len(self.signals) < _MOST_SIGNALS:
                 self.signals.append(message)
             if message.kind == "F" and self.launch.first_batch.mode is not FirstBatchMode.MARKER:
-                self.reach_first_batch(self.entered_ns(message), message.pid)
+                entered = self.entered(message)
+                self.reach_first_batch(entered.received_ns, message.pid, (entered, message))
             elif message.kind == "S" and self.first_batch_ns and message.pid == self.trainer:
-                # The probe's own stamp: several may wait in the pipe while we look at /proc.
-                self.steps_ns.append(min(message.at_ns, received_ns))
+                self.steps.append(message)
+                self.stamped.append(message)
 
-    def entered_ns(self, final: Signal) -> int:
-        """When the candidate that the signal names was received (0 names the signal itself)."""
-        return self.candidates.get((final.pid, final.fields), final.received_ns)
+    def entered(self, final: Signal) -> Signal:
+        """The candidate that the signal names (0 names the signal itself)."""
+        return self.candidates.get((final.pid, final.fields), final)
 
     def read_output(self, name: str, stream: object, received_ns: int) -> bool:
         """Take in what came; False at the end of the stream."""
@@ -257,13 +267,19 @@ class _Run:
 
     def match(self, line: bytes, arrived_ns: int) -> None:
         if self.first_batch_ns is None and self.marker.search(line.decode("utf-8", "replace")):
-            self.reach_first_batch(arrived_ns, trainer_of(self.signals))
+            trainer = trainer_of(self.signals)
+            prompt = [each for each in self.signals if each.kind in SENT_AT_ONCE]
+            latest = [each for each in prompt if each.pid == trainer][-1:]
+            self.reach_first_batch(arrived_ns, trainer, latest)
 
-    def reach_first_batch(self, entered_ns: int, trainer: int | None) -> None:
+    def reach_first_batch(
+        self, entered_ns: int, trainer: int | None, stamped: Iterable[Signal]
+    ) -> None:
         if self.first_batch_ns is not None:
             return
         self.first_batch_ns = entered_ns
         self.trainer = trainer
+        self.stamped += stamped
         self.usage = procfs.usage(self.tree())
         self.steal_s = procfs.steal_s() - self.steal_s
 
@@ -283,7 +299,9 @@ class _Run:
             "peak_rss_bytes": float(self.usage.peak_rss_bytes),
         }
         if self.launch.steps:
-            ends = self.steps_ns[: self.launch.steps + 1]
+            # The probe's own stamps: several may wait in the pipe while we look at /proc.
+            steps = self.steps[: self.launch.steps + 1]
+            ends = [min(step.at_ns, step.received_ns) for step in steps]
             metrics["step_time_s"] = (ends[-1] - ends[0]) / 1e9 / (len(ends) - 1)
         covariates = {
             "run_delay_s": round(self.usage.run_delay_s, 6),
@@ -319,6 +337,13 @@ class _Run:
 
     def failure(self) -> tuple[Outcome, str, str] | None:
         """Outcome, reason and advice of a trial that has no value; None if it has one."""
+        gap_s = clock_gap_s(self.stamped, self.start_ns)
+        if gap_s:
+            return (
+                Outcome.NO_FIRST_BATCH,
+                f"its clock and ours disagree by {gap_s:.3g} s, so no time of it is believed",
+                "Measure without what changes its clocks: a .pth file, freezegun, libfaketime.",
+            )
         if self.complete():
             return None
         text = self.output["stderr"].text()
@@ -341,7 +366,7 @@ class _Run:
                 f"{_exit_text(self.exit_status)} before the first batch",
                 "The last lines of its output say why; run its command by hand to see the rest.",
             )
-        if self.first_batch_ns is not None and len(self.steps_ns) > 1:
+        if self.first_batch_ns is not None and len(self.steps) > 1:
             return None  # fewer steps than asked for, but the time per step is known
         if self.first_batch_ns is not None:
             return (
