@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ailab_bot.errors import AilabError
     from ailab_bot.flows.ab import AbRequest
     from ailab_bot.flows.calibrate import CalibrateRequest
+    from ailab_bot.model.report import Report
 
 EXIT_FINE, EXIT_REGRESSION, EXIT_USER, EXIT_RUNNER, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -90,11 +91,63 @@ def _parser() -> argparse.ArgumentParser:
     ab.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
     ab.set_defaults(run=_ab)
 
+    _add_parts(commands)
+
     judge = _command(commands, "judge", "decide from recorded trials alone")
     judge.add_argument("trials", metavar="TRIALS.jsonl")
     judge.add_argument("--threshold", type=_fraction, metavar="X", help="a fraction, e.g. 0.05")
     judge.set_defaults(run=_judge)
 
+    _add_calibration(commands)
+
+    doctor = _command(commands, "doctor", "check machine, configuration and permissions")
+    doctor.add_argument("--repo", metavar="DIR", help="default: the repository around here, if any")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _add_parts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The main job in the parts that CI runs in separate jobs, and what GitHub's events run."""
+    plan = _command(commands, "plan", "which scenarios a change is measured with, in which shards")
+    plan.add_argument("base", metavar="BASE", nargs="?", help="branch, tag, SHA or HEAD~1")
+    plan.add_argument("head", metavar="HEAD", nargs="?", help="the commit with the change")
+    _local(plan)
+    plan.add_argument(
+        "--scenario", nargs="+", action="extend", default=[], metavar="ID", help="only these"
+    )
+    plan.add_argument("--capacity-s", type=_seconds, metavar="N", help="runner-seconds to spend")
+    plan.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
+    plan.set_defaults(run=_plan)
+
+    measure = _command(commands, "measure", "measure one shard of a plan")
+    measure.add_argument("plan", metavar="PLAN.json", nargs="?", help="of `ailab plan --json`")
+    _local(measure)
+    measure.add_argument("--shard", type=int, default=0, metavar="K", help="which: 0")
+    measure.add_argument("--out", metavar="DIR", help="where its trials go: ailab-shard-K")
+    measure.add_argument("--python", metavar="PATH", help="interpreter of arms without `setup`")
+    measure.set_defaults(run=_measure)
+
+    report = _command(commands, "report", "judge what the shards of a plan left, and render it")
+    report.add_argument("plan", metavar="PLAN.json", nargs="?", help="of `ailab plan --json`")
+    report.add_argument("folders", metavar="DIR", nargs="*", help="the shards' folders")
+    _local(report)
+    report.add_argument(
+        "--comment", metavar="F", help="write the Markdown comment to F (- : stdout)"
+    )
+    report.set_defaults(run=_report)
+
+    for name, text in (
+        ("gate", "GitHub: say that a measurement has begun"),
+        ("publish", "GitHub: decide from raw trials, post comment and status"),
+        ("command", "GitHub: carry out a slash command"),
+        ("sweep", "GitHub: end what was left pending"),
+    ):
+        hosted = _command(commands, name, text)
+        hosted.add_argument("--github", action="store_true", help="read the workflow's event")
+        hosted.set_defaults(run=_hosted, job=name)
+
+
+def _add_calibration(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     calibrate = _command(commands, "calibrate", "noise and thresholds from A/A trials")
     calibrate.add_argument(
         "trials", nargs="*", metavar="TRIALS.jsonl", help="one file per build; none: measure"
@@ -120,11 +173,6 @@ def _parser() -> argparse.ArgumentParser:
     feedback.add_argument("--repo", default=".", metavar="DIR", help="default: here")
     feedback.set_defaults(run=_feedback)
 
-    doctor = _command(commands, "doctor", "check machine, configuration and permissions")
-    doctor.add_argument("--repo", metavar="DIR", help="default: the repository around here, if any")
-    doctor.set_defaults(run=_doctor)
-    return parser
-
 
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
@@ -135,6 +183,11 @@ def _command(
     parser.add_argument("--json", metavar="F", help="write the results as JSON to F (- : stdout)")
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
     return parser
+
+
+def _local(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--github", action="store_true", help="inside a workflow: read its event")
+    parser.add_argument("--repo", default=".", metavar="DIR", help="default: here")
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -262,6 +315,124 @@ def _judge(arguments: argparse.Namespace) -> int:
 
         print_unjudged(found.unjudged, _console(stderr=True))
     return _status(found.conclusion.value, scenarios_at_fault=bool(found.failures))
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    if arguments.github:
+        from ailab_bot.flows.jobs import plan_job
+
+        return plan_job(os.environ)
+    from pathlib import Path
+
+    from ailab_bot.flows.local import PlanRequest, plan_commits, plan_to_json
+
+    _needs(arguments, "base", "head")
+    request = PlanRequest(
+        base=arguments.base,
+        head=arguments.head,
+        repo=Path(arguments.repo).absolute(),
+        scenarios=tuple(arguments.scenario),
+        capacity_s=arguments.capacity_s,
+        config=_path(arguments.config),
+        seed=arguments.seed,
+    )
+    _check_place(arguments.json)
+    change = plan_commits(request)
+    _write_json(plan_to_json(change), arguments.json)
+    if not arguments.quiet:
+        from ailab_bot.report.terminal import print_plan
+
+        print_plan(change.plan, change.shards, _console(stderr=arguments.json == "-"))
+    return EXIT_FINE
+
+
+def _measure(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ailab_bot.errors import UserError
+    from ailab_bot.report.progress import choose_progress
+
+    _stop_as_ctrl_c()
+    progress = choose_progress(_console(stderr=True), arguments.quiet)
+    try:
+        if arguments.github:
+            from ailab_bot.flows.jobs import measure_job
+
+            result = measure_job(os.environ, progress)
+        else:
+            from ailab_bot.flows.local import read_plan, work_tree_definitions
+            from ailab_bot.flows.shard import measure_shard
+            from ailab_bot.measure.git import open_repository
+
+            _needs(arguments, "plan")
+            shards = read_plan(Path(arguments.plan))
+            if not 0 <= arguments.shard < len(shards):
+                raise UserError(
+                    f"no shard {arguments.shard}",
+                    why=f"The plan has {len(shards)}, counted from 0.",
+                    advice="Name one of them with --shard.",
+                )
+            repository = open_repository(Path(arguments.repo).absolute())
+            result = measure_shard(
+                shards[arguments.shard],
+                repository,
+                work_tree_definitions(repository, _path(arguments.config)),
+                Path(arguments.out or f"ailab-shard-{arguments.shard}").absolute(),
+                progress,
+                arguments.python,
+            )
+    finally:
+        progress.close()
+    if not arguments.quiet:
+        for name, why in result.lost.items():
+            _tell(f"ailab: {name} was not measured to its end: {why}\n")
+    return EXIT_INTERRUPTED if result.interrupted else EXIT_FINE
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    if arguments.github:
+        from ailab_bot.flows.jobs import report_job
+
+        return report_job(os.environ)
+    from pathlib import Path
+
+    from ailab_bot.flows.local import read_plan, report_folders
+
+    _needs(arguments, "plan")
+    for where in (arguments.json, arguments.comment):
+        _check_place(where)
+    report = report_folders(
+        read_plan(Path(arguments.plan)),
+        [Path(folder) for folder in arguments.folders],
+        Path(arguments.repo).absolute(),
+        _path(arguments.config),
+    )
+    return _deliver(report, arguments)
+
+
+def _hosted(arguments: argparse.Namespace) -> int:
+    from ailab_bot.flows import jobs
+
+    job = {
+        "gate": jobs.gate_job,
+        "publish": jobs.publish_job,
+        "command": jobs.command_job,
+        "sweep": jobs.sweep_job,
+    }[arguments.job]
+    return job(os.environ)
+
+
+def _needs(arguments: argparse.Namespace, *names: str) -> None:
+    """What only --github can do without."""
+    from ailab_bot.errors import UserError
+
+    missing = [name.upper() for name in names if getattr(arguments, name) is None]
+    if missing:
+        raise UserError(
+            f"missing: {' '.join(missing)}",
+            why="Only with --github, inside a workflow, are they known without being named.",
+            advice="See --help.",
+        )
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
@@ -400,10 +571,7 @@ def _compare(request: AbRequest, arguments: argparse.Namespace) -> int:
     """Measure with progress, then write what was asked for; also after an interruption."""
 
     from ailab_bot.flows.ab import compare_commits
-    from ailab_bot.model.wire import report_to_json
-    from ailab_bot.report.comment import render_comment
     from ailab_bot.report.progress import choose_progress
-    from ailab_bot.report.terminal import print_report
 
     for where in (arguments.json, arguments.comment):
         _check_place(where)
@@ -413,14 +581,25 @@ def _compare(request: AbRequest, arguments: argparse.Namespace) -> int:
         report, trials = compare_commits(request, progress)
     finally:
         progress.close()
-    _write_json(report_to_json(report), arguments.json)
-    _write(render_comment(report), arguments.comment)
-    stdout_is_data = "-" in {arguments.json, arguments.comment}
+    status = _deliver(report, arguments)
     if not arguments.quiet:
-        print_report(report, _console(stderr=stdout_is_data))
         _tell(f"Every trial: {trials}\n")
     elif report.interrupted:
         _tell(f"ailab: interrupted; partial results: {trials}\n")
+    return status
+
+
+def _deliver(report: Report, arguments: argparse.Namespace) -> int:
+    """Write what was asked for, show the rest; the exit status is the conclusion's."""
+    from ailab_bot.model.wire import report_to_json
+    from ailab_bot.report.comment import render_comment
+    from ailab_bot.report.terminal import print_report
+
+    _write_json(report_to_json(report), arguments.json)
+    _write(render_comment(report), arguments.comment)
+    if not arguments.quiet:
+        stdout_is_data = "-" in {arguments.json, arguments.comment}
+        print_report(report, _console(stderr=stdout_is_data))
     if report.interrupted:
         return EXIT_INTERRUPTED
     judged = {verdict.scenario for verdict in report.verdicts}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ailab_bot.config import load_config, load_scenarios
 from ailab_bot.errors import UserError
-from ailab_bot.flows.arms import Job, family_of, measure_arms
+from ailab_bot.flows.arms import Job, measure_arms
 from ailab_bot.flows.assemble import Findings, assemble
 from ailab_bot.flows.measurement import TrialLog
 from ailab_bot.flows.policy import policy_notes, policy_of
@@ -25,6 +25,7 @@ from ailab_bot.measure.worktree import cache_folder
 from ailab_bot.model.report import Commit, Plan, Report
 from ailab_bot.model.trial import Arm
 from ailab_bot.plan.select import select
+from ailab_bot.plan.shards import family_of
 from ailab_bot.report.progress import Progress
 
 

@@ -66,18 +66,13 @@ class Measured:
     interrupted: bool = False
 
 
-def family_of(scenarios: Sequence[Scenario]) -> int:
-    """How many verdicts a change with these scenarios has."""
-    return sum(len(scenario.metrics) for scenario in scenarios)
-
-
 def measure_arms(job: Job, log: TrialLog, progress: Progress) -> Measured:
     """Measure every scenario of the job, each until the judge knows or its share is spent."""
     found = Measured(log)
     cores = choose_cores(job.noise.pin)
     if cores:
         found.notes.append(f"Every trial of both arms ran on cores {cores_text(cores)}.")
-    started = time.monotonic()
+    started, finished = time.monotonic(), set[str]()
     try:
         with open_workplace(job.repository, dict(job.shas)) as place:
             prepared = _prepare_all(job, place, found, progress)
@@ -102,8 +97,12 @@ def measure_arms(job: Job, log: TrialLog, progress: Progress) -> Measured:
                     machine_class(),
                 )
                 _measure_one(job, bench, found, progress)
+                finished.add(scenario.id)
     except KeyboardInterrupt:
         found.interrupted = True
+        for scenario in job.scenarios:
+            if scenario.id not in finished:
+                found.lost.setdefault(scenario.id, "interrupted")
         found.notes.append("Interrupted: these results are partial.")
     finally:
         found.spent_s = time.monotonic() - started

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ailab_bot.flows.arms import family_of
 from ailab_bot.flows.explain import phase_shifts
 from ailab_bot.judge import conclude, judge, pair_blocks, summarise_failures
 from ailab_bot.model.policy import Policy
@@ -16,6 +15,7 @@ from ailab_bot.model.report import Commit, Machine, Plan, PullContext, Report
 from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.trial import Trial
 from ailab_bot.model.verdict import Explanation
+from ailab_bot.plan.shards import family_of
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,21 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ailab_bot.flows.arms import family_of
 from ailab_bot.flows.definitions import Definitions
 from ailab_bot.gh.client import CommitStatus
-from ailab_bot.model.github import Pool, Profile
+from ailab_bot.model.github import Profile, Queue
 from ailab_bot.model.report import Choice, GateMode, Plan
 from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.shard import Shard
 from ailab_bot.plan.select import select
-from ailab_bot.plan.shards import share_out
+from ailab_bot.plan.shards import family_of, share_out
 
 #: The required status, and the two that carry what people asked for.
 GATE, REQUEST, ACCEPT = "ailab/gate", "ailab/request", "ailab/accept"
 
 _REQUEST = re.compile(r"run (\d{1,18}) attempt (\d{1,6}) (only|also): ([a-z0-9_. -]{1,110})")
 _EVERYTHING = "all"
-_ACCEPTED = re.compile(r"accepted by user (\d{1,12}): (.+)")
+_ACCEPTED = re.compile(r"accepted by user (\d{1,12}) \(([\w\[\]-]{1,50})\): (.+)")
 
 
 @dataclass(frozen=True)
@@ -51,18 +50,23 @@ class Acceptance:
     """Who let the commit's regression pass, and why."""
 
     user_id: int
+    login: str
     reason: str
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is compared. `base` is the merge base, `definitions` the base branch's commit."""
+    """What is compared, `base` being the merge base, and the run that measures it.
+
+    `seed` None: the one that follows from all of these, which nobody can choose.
+    """
 
     base: str
     head: str
     run_id: int
     attempt: int
     tier: str = "pull_request"
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,8 @@ def requests_in(statuses: Iterable[CommitStatus], bot_id: int, run_id: int) -> t
 
 def acceptance_text(acceptance: Acceptance) -> str:
     """The description of the status that records an acceptance, at most 140 characters."""
-    return f"accepted by user {acceptance.user_id}: {acceptance.reason}"[:140]
+    who = f"{acceptance.user_id} ({acceptance.login})"
+    return f"accepted by user {who}: {' '.join(acceptance.reason.split())}"[:140]
 
 
 def acceptance_in(statuses: Iterable[CommitStatus], bot_id: int) -> Acceptance | None:
@@ -116,7 +121,7 @@ def acceptance_in(statuses: Iterable[CommitStatus], bot_id: int) -> Acceptance |
     for status in statuses:
         match = _ACCEPTED.fullmatch(status.description)
         if status.context == ACCEPT and status.creator_id == bot_id and match:
-            return Acceptance(int(match[1]), match[2])
+            return Acceptance(int(match[1]), match[2], match[3])
     return None
 
 
@@ -126,15 +131,20 @@ def plan_change(
     requests: Sequence[Request] = (),
     *,
     public: bool,
+    in_queue: bool = False,
+    only: Sequence[str] = (),
     capacity_s: float | None = None,
     expected_s: Mapping[str, float] | None = None,
 ) -> ChangePlan:
-    """The plan of one attempt. `public`: strangers may open pull requests in this repository."""
+    """The plan of one attempt. `public`: strangers may open pull requests in this repository.
+
+    `in_queue`: head is a merge queue's, whose pull requests were measured before they entered it.
+    `only`: ids that a local user asked for, and no others.
+    """
     settings = definitions.config.github
-    pools = settings.runners
     if capacity_s is None:
         capacity_s = definitions.config.capacity_s
-    choices = _choices(definitions, target, requests, pools)
+    choices = _choices(definitions, target, requests, only)
     plan = Plan(choices, _seed(target), capacity_s)
     expected = definitions.chosen([choice.scenario for choice in plan.taken])
     kept = settings.kept_pools()
@@ -148,10 +158,10 @@ def plan_change(
         return ChangePlan(target, plan, expected, (), (), refusal=refusal)
     if settings.mode is GateMode.OFF:
         why = "the bot is off in this repository's configuration"
-        off = tuple(replace(choice, taken=False, reason=why) for choice in choices)
-        return ChangePlan(
-            target, replace(plan, choices=off), (), (), (), skip="Off: nothing is measured"
-        )
+        return _nothing(target, plan, why, "Off: nothing is measured")
+    if in_queue and settings.merge_queue is Queue.PASS:
+        why = "measured on the pull request; the queue measures nothing again"
+        return _nothing(target, plan, why, "Measured on the pull request before the queue")
     if not expected:
         why = "No scenario applies" if definitions.scenarios else "The base has no scenario yet"
         return ChangePlan(target, plan, (), (), (), skip=f"{why}: nothing to measure")
@@ -161,8 +171,14 @@ def plan_change(
     )
 
 
+def _nothing(target: Target, plan: Plan, why: str, skip: str) -> ChangePlan:
+    left = tuple(replace(choice, taken=False, reason=why) for choice in plan.choices)
+    return ChangePlan(target, replace(plan, choices=left), (), (), (), skip=skip)
+
+
 def _seed(target: Target) -> int:
-    """Nobody chooses it, and everybody can compute it."""
+    if target.seed is not None:
+        return target.seed
     digest = hashlib.sha256(f"{target.base} {target.head} {target.run_id}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
 
@@ -171,9 +187,10 @@ def _choices(
     definitions: Definitions,
     target: Target,
     requests: Sequence[Request],
-    pools: Mapping[str, Pool],
+    only: Sequence[str],
 ) -> tuple[Choice, ...]:
-    choices = select(definitions.scenarios, tier=target.tier, pools=pools)
+    pools = definitions.config.github.runners
+    choices = select(definitions.scenarios, only=only, tier=target.tier, pools=pools)
     widening = [r for r in requests if r.widens and r.attempt <= target.attempt]
     asked = {name for request in widening for name in request.scenarios}
     everything = any(request.everything for request in widening)

@@ -37,10 +37,14 @@ BLOCKS_IN_HAND = 3
 
 @dataclass
 class TrialLog:
-    """Trials of the run so far, in memory and, line by line, in a file."""
+    """Trials of the run so far, in memory and, line by line, in a file.
+
+    `record`: where discarded ones go, beside the file unless said otherwise.
+    """
 
     path: Path
     trials: list[Trial] = field(default_factory=list)
+    record: Path | None = None
 
     def append(self, trial: Trial) -> None:
         self.trials.append(trial)
@@ -48,7 +52,7 @@ class TrialLog:
 
     def discard(self, trial: Trial) -> None:
         """Keep a trial of a disturbed block for the record alone: no verdict reads that file."""
-        _append_line(self.path.with_name("discarded.jsonl"), trial)
+        _append_line(self.record or self.path.with_name("discarded.jsonl"), trial)
 
     def of(self, scenario: str) -> list[Trial]:
         return [trial for trial in self.trials if trial.scenario == scenario]

@@ -6,9 +6,9 @@ quotes, HTML comments or headings, is none: people must be able to write about t
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
 PREFIX = "/ailab"
@@ -63,15 +63,25 @@ class Help:
     pass
 
 
+class Fault(StrEnum):
+    """What is wrong with a command that cannot be followed."""
+
+    UNKNOWN = "unknown"
+    ARGUMENTS = "arguments"
+    NO_SHA = "no_sha"
+    NO_REASON = "no_reason"
+
+
 @dataclass(frozen=True)
 class Mistake:
-    """A command that cannot be followed: `what` is wrong, in words of ours about `shown` (the
-    user's own text, untrusted), and the `suggestion`, a command of ours or "".
+    """A command that cannot be followed. `command` is the one that was meant, as far as it is
+    known; `shown` the user's own text, untrusted; `why` a sentence of ours.
     """
 
-    what: str
+    fault: Fault
+    command: str = "help"
     shown: str = ""
-    suggestion: str = ""
+    why: str = ""
 
 
 Command: TypeAlias = Rerun | Run | Accept | Cancel | Explain | Help
@@ -87,56 +97,50 @@ def parse_command(body: str) -> Command | Mistake | None:
     if first != first.lstrip() or word.lower() != PREFIX:
         return None
     if word != PREFIX:
-        return Mistake("commands are lower case", word, PREFIX + " help")
+        return Mistake(Fault.ARGUMENTS, why="Commands are lower case.")
     if any(_is_command(line) for line in _spoken(lines[1:])):
-        return Mistake("one command per comment: none was carried out", "", "")
+        return Mistake(Fault.ARGUMENTS, why="One command per comment: none was carried out.")
     if not arguments:
-        return Mistake("the command is missing", "", f"{PREFIX} help")
+        return Mistake(Fault.ARGUMENTS, why="The command is missing.")
     name, *rest = arguments
     if name not in NAMES:
-        close = difflib.get_close_matches(name.lower(), NAMES, n=1)
-        return Mistake("unknown command", name, f"{PREFIX} {close[0]}" if close else "")
+        return Mistake(Fault.UNKNOWN, shown=name)
     if name == "accept":
         return _accept(rest, first)
     return _with_scenarios(name, rest)
 
 
 def _accept(rest: list[str], line: str) -> Command | Mistake:
-    form = f"{PREFIX} accept SHA REASON"
-    if not rest:
-        return Mistake("`accept` needs the commit and the reason", "", form)
-    if not _SHA.fullmatch(rest[0]):
-        return Mistake("`accept` needs the commit's SHA first (7 to 40 digits)", rest[0], form)
-    reason = line.split(None, 3)[3].strip() if len(rest) > 1 else ""
-    if not reason:
-        return Mistake("`accept` needs the reason, for those who read it later", "", form)
-    return Accept(rest[0], reason[:LONGEST_REASON])
+    if not rest or not _SHA.fullmatch(rest[0]):
+        return Mistake(Fault.NO_SHA, "accept", rest[0] if rest else "")
+    if len(rest) == 1:
+        return Mistake(Fault.NO_REASON, "accept")
+    return Accept(rest[0], line.split(None, 3)[3].strip()[:LONGEST_REASON])
 
 
 def _with_scenarios(name: str, rest: list[str]) -> Command | Mistake:
-    for argument in rest:
-        if not _ARGUMENT.fullmatch(argument):
-            return Mistake(
-                "not the name of a scenario (lower-case letters, digits, . _ -)", argument
-            )
-    if len(rest) > MOST_SCENARIOS:
-        return Mistake(f"at most {MOST_SCENARIOS} scenarios at a time", "", f"{PREFIX} run all")
+    def wrong(why: str) -> Mistake:
+        return Mistake(Fault.ARGUMENTS, name, " ".join(rest), why)
+
     names = tuple(dict.fromkeys(rest))
     if name in {"cancel", "help"}:
         if names:
-            return Mistake(f"`{name}` takes nothing more", names[0], f"{PREFIX} {name}")
+            return wrong(f"`{name}` takes nothing more.")
         return Cancel() if name == "cancel" else Help()
-    if name == "rerun":
-        if "failed" in names and len(names) > 1:
-            return Mistake("`failed` stands alone", " ".join(names), f"{PREFIX} rerun failed")
-        return Rerun((), failed=True) if names == ("failed",) else Rerun(names)
+    if not all(_ARGUMENT.fullmatch(argument) for argument in names):
+        return wrong("Names of scenarios are lower-case letters, digits, `.`, `_` and `-`.")
+    if len(names) > MOST_SCENARIOS:
+        return wrong(f"At most {MOST_SCENARIOS} scenarios at a time.")
     if name == "explain":
         return Explain(names)
+    alone = "failed" if name == "rerun" else "all"
+    if alone in names and len(names) > 1:
+        return wrong(f"`{alone}` stands alone.")
+    if name == "rerun":
+        return Rerun((), failed=True) if names == (alone,) else Rerun(names)
     if not names:
-        return Mistake("`run` needs scenarios, or `all`", "", f"{PREFIX} run all")
-    if "all" in names and len(names) > 1:
-        return Mistake("`all` stands alone", " ".join(names), f"{PREFIX} run all")
-    return Run((), everything=True) if names == ("all",) else Run(names)
+        return wrong("`run` needs scenarios, or `all`.")
+    return Run((), everything=True) if names == (alone,) else Run(names)
 
 
 def _is_command(line: str) -> bool:

@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from ailab_bot.errors import RunnerError, UserError
@@ -124,6 +125,19 @@ class Repository:
             found.append(answer[end + 1 : end + 1 + size])
             place = end + size + 2
         return found
+
+    def remote_tip(self, branch: str) -> str | None:
+        """The newest commit of origin's branch that this clone has fetched."""
+        ref = f"refs/remotes/origin/{branch}"
+        result = _git(("rev-parse", "--verify", "--quiet", "--end-of-options", ref), self.root)
+        return result.stdout.strip() or None
+
+    def before(self, sha: str, when: datetime | None = None) -> str | None:
+        """The first-parent ancestor that was there at `when`, or (None) the parent itself."""
+        limit = () if when is None else (f"--before={when.isoformat()}",)
+        words = ("rev-list", "--first-parent", "--max-count=1", *limit, f"{sha}^@")
+        result = _git(words, self.root)
+        return result.stdout.strip() or None
 
     def keeps_credentials(self) -> bool:
         """Whether the clone's own settings hold a header to log in with. Reads its name alone."""

@@ -53,6 +53,11 @@ def share_out(
     return tuple(sorted(loads, key=lambda load: (-load.expected_s, load.scenarios)))
 
 
+def family_of(scenarios: Sequence[Scenario]) -> int:
+    """How many verdicts a change with these scenarios has."""
+    return sum(len(scenario.metrics) for scenario in scenarios)
+
+
 def _balance(pool: str, seconds: Mapping[str, float], runners: int) -> list[Load]:
     free: list[tuple[float, int, list[str]]] = [(0.0, number, []) for number in range(runners)]
     for scenario in sorted(seconds, key=lambda name: (-seconds[name], name)):

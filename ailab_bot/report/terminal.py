@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ailab_bot.errors import AilabError
-from ailab_bot.model.report import Report
+from ailab_bot.model.report import Plan, Report
+from ailab_bot.model.shard import Shard
 from ailab_bot.model.verdict import (
     Conclusion,
     Explanation,
@@ -190,3 +191,22 @@ def _print_explanation(explanation: Explanation, console: Console) -> None:
                 )
             )
     console.print()
+
+
+def print_plan(plan: Plan, shards: Sequence[Shard], console: Console) -> None:
+    """What would be measured where, and what is left out."""
+    if shards:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("Shard", justify="right")
+        table.add_column("Runner")
+        table.add_column("About", justify="right")
+        table.add_column("Scenarios")
+        for shard in shards:
+            names = ", ".join(clean(name) for name in shard.scenarios)
+            labels = clean(", ".join(shard.labels))
+            table.add_row(
+                Text(str(shard.index)), Text(labels), Text(duration(shard.expected_s)), Text(names)
+            )
+        console.print(table)
+    for choice in plan.left:
+        console.print(Text(f"{clean(choice.scenario)}: left out, {clean(choice.reason)}"))

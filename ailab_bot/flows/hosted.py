@@ -1,0 +1,127 @@
+"""Inside a GitHub workflow that measures: which change this job is about, and its plan.
+
+They follow from the event and the clone. Imports nothing that judges or publishes: planning is
+quick, and what runs a pull request's code does not hold a token.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ailab_bot.errors import RunnerError, UserError
+from ailab_bot.flows.change import ChangePlan, Target, plan_change, requests_in
+from ailab_bot.flows.definitions import Definitions, read_definitions
+from ailab_bot.gh.actions import Surroundings
+from ailab_bot.gh.client import CommitStatus
+from ailab_bot.gh.event import (
+    CommentEvent,
+    Event,
+    MergeGroupEvent,
+    PullRequestEvent,
+    PushEvent,
+    TimerEvent,
+    WorkflowRunEvent,
+)
+from ailab_bot.measure.git import Repository as Clone
+from ailab_bot.measure.git import ensure_commits, open_repository
+
+#: What a nightly measurement compares with.
+NIGHT = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the event says is to be compared. `base` None: there is nothing to compare with."""
+
+    base: str | None
+    head: str
+    definitions: str
+    tier: str
+    in_queue: bool = False
+
+
+def plan_here(
+    around: Surroundings,
+    statuses_of: Callable[[str], tuple[CommitStatus, ...]],
+    now: datetime,
+) -> tuple[ChangePlan, Definitions] | None:
+    """The plan of this run's event; None where there is nothing to compare with.
+
+    `statuses_of` a commit tells what slash commands asked for. The first attempt does not ask:
+    nobody can have wanted anything of it yet.
+    """
+    event = around.event()
+    clone = open_repository(around.workspace)
+    change = _change(event, clone, now)
+    if change.base is None:
+        return None
+    definitions = read_definitions(
+        clone, change.definitions, fresh_folder(around, "definitions"), around.config
+    )
+    target = Target(change.base, change.head, around.run_id, around.attempt, change.tier)
+    bot_id = definitions.config.github.bot_id
+    statuses = statuses_of(change.head) if around.attempt > 1 else ()
+    return plan_change(
+        definitions,
+        target,
+        requests_in(statuses, bot_id, around.run_id),
+        public=event.repository.public,
+        in_queue=change.in_queue,
+        capacity_s=around.capacity_s,
+    ), definitions
+
+
+def fresh_folder(around: Surroundings, name: str) -> Path:
+    """A folder's name below the job's temporary one at which nothing lies."""
+    folder = around.temp / f"ailab-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def _change(event: Event, clone: Clone, now: datetime) -> Change:
+    match event:
+        case PullRequestEvent(pull=pull):
+            tip = _tip(clone, pull.base_ref, pull.base_sha)
+            return _from_base(clone, tip, pull.head_sha)
+        case MergeGroupEvent(base_ref=ref, base_sha=base, head_sha=head):
+            tip = _tip(clone, ref.removeprefix("refs/heads/"), base)
+            return replace(_from_base(clone, tip, head), in_queue=True)
+        case PushEvent(before=before, after=after):
+            ensure_commits(clone, [after])
+            known = before if before and clone.has(before) else clone.before(after)
+            return Change(known, after, after, "release")
+        case TimerEvent():
+            head = clone.resolve("HEAD").sha
+            return Change(clone.before(head, now - NIGHT), head, head, "release")
+        case WorkflowRunEvent() | CommentEvent():
+            raise UserError(
+                "this event measures nothing",
+                why="`plan` and `report` belong to workflows that measure: pull_request, "
+                "merge_group, push, schedule and workflow_dispatch.",
+                advice="Use the workflows in examples/.",
+            )
+
+
+def _tip(clone: Clone, branch: str, event_sha: str) -> str:
+    """The base branch as it is now: a job that is run again has the event of its first time."""
+    return clone.remote_tip(branch) or event_sha
+
+
+def _from_base(clone: Clone, tip: str, head: str) -> Change:
+    ensure_commits(clone, [tip, head], merge_base_of=(tip, head))
+    return Change(clone.merge_base(tip, head), head, tip, "pull_request")
+
+
+def check_disk(folder: Path, least_bytes: int = 1 << 30) -> None:
+    """RunnerError before anything is measured on a disk that will not hold it."""
+    free = shutil.disk_usage(folder).free
+    if free < least_bytes:
+        raise RunnerError(
+            "the disk is nearly full",
+            why=f"{folder} has {free >> 20} MiB left; {least_bytes >> 20} MiB are needed.",
+            advice="Free some space on the runner, then run the job again.",
+        )

@@ -1,0 +1,168 @@
+"""The jobs of the workflows: surroundings in, one flow, outputs and a summary out.
+
+A job's exit status says whether it did its work; what is found out about a change is said by the
+required status alone. Heavy modules are imported by the job that needs them: planning is quick.
+"""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ailab_bot.errors import UserError
+from ailab_bot.flows.hosted import check_disk, fresh_folder, plan_here
+from ailab_bot.gh.actions import Surroundings, read_surroundings, say
+from ailab_bot.gh.client import CommitStatus
+from ailab_bot.gh.event import CommentEvent, Event, WorkflowRunEvent
+from ailab_bot.model.exchange import shard_from_json, shards_to_json
+
+if TYPE_CHECKING:
+    from ailab_bot.flows.publish import Published
+    from ailab_bot.model.shard import ShardResult
+    from ailab_bot.report.progress import Progress
+
+#: Planning waits this long for GitHub at the most.
+_PLAN_PATIENCE_S = 120.0
+
+
+def plan_job(environ: Mapping[str, str]) -> int:
+    """Write the matrix of the measuring jobs; `[]` where nothing is to be measured."""
+    from ailab_bot.report.plan import render_plan
+
+    around = read_surroundings(environ)
+
+    def statuses_of(sha: str) -> tuple[CommitStatus, ...]:
+        from ailab_bot.gh.api import client_from
+
+        return client_from(environ, deadline_s=time.monotonic() + _PLAN_PATIENCE_S).statuses(sha)
+
+    found = plan_here(around, statuses_of, datetime.now(UTC))
+    if found is None:
+        say("notice", "There is no earlier commit to compare with, so nothing is measured.")
+        around.set_output("matrix", "[]")
+        return 0
+    change, _ = found
+    around.set_output("matrix", shards_to_json(change.shards))
+    around.add_summary(render_plan(change.plan, change.shards, change.refusal or change.skip))
+    if change.refusal:
+        say("error", change.refusal, "AI Lab bot measures nothing here")
+    elif change.skip:
+        say("notice", change.skip)
+    return 0
+
+
+def measure_job(environ: Mapping[str, str], progress: Progress) -> ShardResult:
+    """Measure the shard in AILAB_SHARD into the folder that the action uploads."""
+    from ailab_bot.flows.definitions import read_definitions
+    from ailab_bot.flows.shard import measure_shard
+    from ailab_bot.measure.git import ensure_commits, open_repository
+
+    around = read_surroundings(environ)
+    shard = shard_from_json(around.shard, "the input `shard`")
+    clone = open_repository(around.workspace)
+    ensure_commits(clone, [shard.base, shard.head, shard.definitions])
+    check_disk(around.temp)
+    definitions = read_definitions(
+        clone, shard.definitions, fresh_folder(around, "definitions"), around.config
+    )
+    python = environ.get("AILAB_PYTHON") or None
+    return measure_shard(shard, clone, definitions, around.out(), progress, python)
+
+
+def gate_job(environ: Mapping[str, str]) -> int:
+    """A measurement has begun: pending."""
+    from ailab_bot.flows.gate import open_gate
+    from ailab_bot.flows.trusted import open_desk
+
+    around = read_surroundings(environ)
+    event = _run_event(around.event())
+    return _tell(around, open_gate(open_desk(around, environ, event.repository), event.run))
+
+
+def publish_job(environ: Mapping[str, str]) -> int:
+    """A measurement has ended: decide and post."""
+    from ailab_bot.flows.publish import publish
+    from ailab_bot.flows.trusted import open_desk
+
+    around = read_surroundings(environ)
+    event = _run_event(around.event())
+    return _tell(around, publish(open_desk(around, environ, event.repository), event.run))
+
+
+def report_job(environ: Mapping[str, str]) -> int:
+    """A protected branch was measured: decide, post the status of its commit."""
+    from ailab_bot.flows.trusted import report_here
+
+    around = read_surroundings(environ)
+    return _tell(around, report_here(around, environ, datetime.now(UTC)))
+
+
+def command_job(environ: Mapping[str, str]) -> int:
+    """Somebody commented."""
+    from ailab_bot.flows.command import obey
+    from ailab_bot.flows.trusted import open_desk
+
+    around = read_surroundings(environ)
+    event = around.event()
+    if not isinstance(event, CommentEvent):
+        raise UserError(
+            "this event is no comment",
+            why=f"It is `{around.event_name}`; `command` reads issue_comment.",
+            advice="Use examples/ailab-command.yml.",
+        )
+    answer = obey(open_desk(around, environ, event.repository), event)
+    say("notice", f"answered with {answer.reaction}" if answer.reaction else "not for the bot")
+    return 0
+
+
+def sweep_job(environ: Mapping[str, str]) -> int:
+    """End what was left pending; 3 where some of it could not be."""
+    from ailab_bot.flows.sweep import sweep
+    from ailab_bot.flows.trusted import open_desk
+
+    around = read_surroundings(environ)
+    event = around.event()
+    desk = open_desk(around, environ, event.repository)
+    bot_id = desk.definitions_of(event.repository.default_branch).config.github.bot_id
+    found = sweep(desk, bot_id)
+    say("notice", f"{len(found.ended)} ended, {len(found.live)} still at work")
+    if found.left:
+        say("warning", f"{found.left} commits were left to the next sweep")
+    for sha, why in found.failed.items():
+        say("error", f"{sha[:12]}: {why}", "A status could not be ended")
+    return 3 if found.failed else 0
+
+
+def _run_event(event: Event) -> WorkflowRunEvent:
+    if isinstance(event, WorkflowRunEvent):
+        return event
+    raise UserError(
+        "this event is no workflow run",
+        why="`gate` and `publish` follow a run of the measuring workflow.",
+        advice="Use examples/ailab-report.yml.",
+    )
+
+
+def _tell(around: Surroundings, done: Published) -> int:
+    from ailab_bot.model.wire import report_to_json
+    from ailab_bot.report.summary import render_summary
+
+    if done.conclusion is None:
+        say("notice", f"Nothing was posted: {done.why}")
+        return 0
+    say("notice", f"{done.conclusion.value}: {done.why}", "ailab/gate")
+    around.set_output("conclusion", done.conclusion.value)
+    if done.comment_url:
+        around.set_output("comment-url", done.comment_url)
+    if done.report is not None:
+        path = around.out() / "ailab-report.json"
+        document = report_to_json(done.report)
+        path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        around.set_output("report-path", str(path))
+        around.add_summary(render_summary(done.report))
+    return 0

@@ -1,0 +1,281 @@
+"""The trusted half: raw trials of a finished measurement -> status, comment, annotations.
+
+The plan is made again, the verdicts are made anew, and every way out of here ends the status of
+the commit that was measured: success only with all the data, error with the reason otherwise.
+Status before comment before annotations, so that what blocks a merge is right first.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from ailab_bot.errors import AilabError
+from ailab_bot.flows.assemble import Findings, assemble
+from ailab_bot.flows.change import ChangePlan
+from ailab_bot.flows.desk import (
+    Case,
+    Desk,
+    Subject,
+    context_of,
+    gate_of,
+    gate_state,
+    is_ours,
+    newest_run,
+    open_case,
+    own_comment,
+    put_comment,
+    resolve,
+    set_gate,
+)
+from ailab_bot.flows.ingest import MEMBERS, NO_RESULT, UNKNOWN_MACHINE, Parcel, ingest
+from ailab_bot.flows.policy import policy_notes
+from ailab_bot.gh.actions import parse_artifact_name
+from ailab_bot.gh.artifacts import read_zip
+from ailab_bot.gh.client import Artifact, GitHub, GitHubError, Run
+from ailab_bot.judge import conclude
+from ailab_bot.model.report import Commit, GateMode, Report
+from ailab_bot.model.verdict import Conclusion
+from ailab_bot.report import status
+from ailab_bot.report.annotations import annotate
+from ailab_bot.report.comment import render_comment
+from ailab_bot.report.states import NotMeasured, render_not_measured, render_superseded
+from ailab_bot.report.words import clean
+
+#: One shard's artifact, compressed, before it is even looked into.
+LARGEST_ARTIFACT_BYTES = 32 << 20
+#: Artifacts that are read of one run: shards of the last attempts. Each is a request.
+MOST_ARTIFACTS = 24
+CHECK = "AI Lab imports"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was done. `conclusion` is the status's; None: nothing was posted, `why` says why not."""
+
+    conclusion: Conclusion | None
+    why: str = ""
+    report: Report | None = None
+    comment_url: str = ""
+
+
+def publish(desk: Desk, run: Run) -> Published:
+    """Post what a finished run of a measuring workflow found. Safe to repeat.
+
+    An error ends the status too, then goes on to the caller.
+    """
+    if not is_ours(desk, run):
+        return Published(None, "not one of this repository's measuring workflows")
+    newest = newest_run(desk, run)
+    if run.conclusion == "skipped":
+        # Nothing was measured, and a pending status may have replaced what an earlier run said.
+        if newest.id == run.id or newest.status != "completed":
+            return Published(None, "nothing was to be measured")
+        run = newest
+    if (newest.id, newest.attempt) > (run.id, run.attempt):
+        return Published(None, f"attempt {newest.attempt} of run {newest.id} speaks for the commit")
+    try:
+        return _publish(desk, run)
+    except AilabError as error:
+        why = clean(error.what, 100)
+        set_gate(desk, run.head_sha, Conclusion.ERROR, status.failed(why), run.url)
+        raise
+
+
+def _publish(desk: Desk, run: Run) -> Published:
+    subject = resolve(desk, run)
+    if subject is None:
+        text = status.failed("There is no pull request of this commit any more")
+        set_gate(desk, run.head_sha, Conclusion.ERROR, text, run.url)
+        return Published(Conclusion.ERROR, text)
+    if subject.superseded_by:
+        return _superseded(desk, subject)
+    return publish_case(desk, open_case(desk, subject, desk.around.capacity_s))
+
+
+def _superseded(desk: Desk, subject: Subject) -> Published:
+    """The old commit's status ends; the new one is untouched, and so is what it has posted."""
+    run, new = subject.run, subject.superseded_by
+    text = status.superseded(new)
+    set_gate(desk, run.head_sha, Conclusion.ERROR, text, run.url)
+    definitions = desk.definitions_of(subject.base_ref)
+    bot_id = definitions.config.github.bot_id
+    if subject.pull is None or subject.closed or gate_of(desk.github.statuses(new), bot_id):
+        return Published(Conclusion.ERROR, text)
+    if own_comment(desk, subject.pull.number, bot_id) is not None:
+        return Published(Conclusion.ERROR, text)  # it says which commit it is of
+    context = context_of(desk, open_case(desk, subject), Conclusion.ERROR)
+    body = render_superseded(context, run.head_sha, new)
+    comment = put_comment(desk, subject.pull.number, body, bot_id)
+    return Published(Conclusion.ERROR, text, comment_url=comment.url)
+
+
+def publish_case(desk: Desk, case: Case) -> Published:
+    """Judge a case whose run is complete, and post it."""
+    run, change = case.subject.run, case.change
+    if change.refusal:
+        return _nothing(desk, case, Conclusion.ERROR, "Refused: " + change.refusal)
+    if change.skip:
+        return _nothing(desk, case, Conclusion.SUCCESS, change.skip)
+    artifacts = chosen_artifacts(desk.github, run)
+    report, lost = judge_case(desk, case, artifacts)
+    cancelled = run.conclusion == "cancelled"
+    gone = [name for name, why in lost.items() if why == NO_RESULT]
+    if gone and run.attempt == 1 and not cancelled and _try_again(desk, case):
+        text = f"{status.measuring(len(gone), len(change.shards))}: a runner failed once"
+        set_gate(desk, run.head_sha, Conclusion.PENDING, clean(text, 140), run.url)
+        return Published(Conclusion.PENDING, "what was lost is measured once more")
+    nothing = not report.verdicts and not report.failures
+    text = status.cancelled() if cancelled and nothing else status.description(report)
+    assert report.pull is not None
+    state = report.pull.gate_state
+    set_gate(desk, run.head_sha, state, text, run.url)
+    if case.subject.pull is None:
+        return Published(state, text, report)
+    if nothing:
+        kind = NotMeasured.CANCELLED if cancelled else NotMeasured.MACHINES
+        if any("is not used" in note for note in report.notes):
+            kind = NotMeasured.FORGED
+        reasons = [*report.notes, *(f"{name}: {why}" for name, why in lost.items())]
+        body = render_not_measured(report.pull, run.head_sha, kind, reasons)
+    else:
+        body = render_comment(report)
+    bot_id = case.definitions.config.github.bot_id
+    comment = put_comment(desk, case.subject.pull.number, body, bot_id)
+    _annotate(desk, case, report)
+    return Published(state, text, report, comment.url)
+
+
+def judge_case(
+    desk: Desk, case: Case, artifacts: tuple[Artifact, ...]
+) -> tuple[Report, dict[str, str]]:
+    """The report of a case's raw trials, and the expected scenarios that have none, with why."""
+    change = case.change
+    findings, lost = ingest(parcels_of(desk.github, artifacts), change)
+    policy = case.definitions.policy
+    names = [scenario.id for scenario in change.expected]
+    findings = replace(findings, notes=[*policy_notes(policy, names), *findings.notes])
+    head = case.subject.run.head_sha
+    report = assemble(
+        Commit(case.subject.base_ref, change.target.base),
+        Commit("head", head),
+        change.plan,
+        change.expected,
+        policy,
+        findings,
+        _reproduce(change),
+    )
+    mode = case.definitions.config.github.mode
+    # A regression can be intended, a crash cannot.
+    blocking = any(failure.blocks_the_change for failure in report.failures)
+    fails = report.conclusion is Conclusion.FAILURE
+    accepted = case.acceptance is not None and fails and not blocking
+    shown = case if accepted else replace(case, acceptance=None)
+    state = gate_state(
+        report.conclusion, mode, accepted=accepted, incomplete=_incomplete(report, change, lost)
+    )
+    context = context_of(desk, shown, state, tuple(lost.items()))
+    return replace(report, pull=context), lost
+
+
+def _incomplete(report: Report, change: ChangePlan, lost: Mapping[str, str]) -> bool:
+    """Whether something that was to be measured has no verdict, whatever else was found."""
+    calm = [replace(verdict, gates=False) for verdict in report.verdicts]
+    metrics = {scenario.id: scenario.metrics for scenario in change.expected}
+    left = conclude(calm, (), metrics, report.policy.gate, interrupted=bool(lost))
+    return left is Conclusion.ERROR
+
+
+def chosen_artifacts(github: GitHub, run: Run) -> tuple[Artifact, ...]:
+    """The shards' artifacts, latest attempts first: no more than can be asked for."""
+    found = []
+    for artifact in github.artifacts(run.id):
+        place = parse_artifact_name(artifact.name)
+        if place and not artifact.expired and place[0] <= run.attempt:
+            found.append((place, artifact))
+    found.sort(key=lambda item: (-item[0][0], item[0][1], -item[1].id))
+    return tuple(artifact for _, artifact in found[:MOST_ARTIFACTS])
+
+
+def parcels_of(github: GitHub, artifacts: Sequence[Artifact]) -> list[Parcel]:
+    """The artifacts, to be downloaded when they are read."""
+    return [
+        Parcel(*place, open=partial(_open, github, artifact))
+        for artifact in artifacts
+        if (place := parse_artifact_name(artifact.name)) is not None
+    ]
+
+
+def _open(github: GitHub, artifact: Artifact) -> Mapping[str, bytes]:
+    return read_zip(github.download(artifact, LARGEST_ARTIFACT_BYTES), MEMBERS)
+
+
+def _nothing(desk: Desk, case: Case, state: Conclusion, text: str) -> Published:
+    """Nothing was to be measured: a status, and a comment only where one would be out of date."""
+    run, pull = case.subject.run, case.subject.pull
+    set_gate(desk, run.head_sha, state, clean(text, 140), run.url)
+    bot_id = case.definitions.config.github.bot_id
+    if pull is None or (case.definitions.config.github.mode is GateMode.OFF):
+        return Published(state, text)
+    known = own_comment(desk, pull.number, bot_id)
+    if state is Conclusion.ERROR:
+        context = context_of(desk, case, state)
+        body = render_not_measured(context, run.head_sha, NotMeasured.PLAN, [text])
+        comment = put_comment(desk, pull.number, body, bot_id, known)
+        return Published(state, text, comment_url=comment.url)
+    if known is None:
+        return Published(state, text)
+    report = _empty(case)
+    report = replace(report, pull=context_of(desk, case, state))
+    comment = put_comment(desk, pull.number, render_comment(report), bot_id, known)
+    return Published(state, text, report, comment.url)
+
+
+def _try_again(desk: Desk, case: Case) -> bool:
+    """One automatic second attempt of the jobs that failed; False where GitHub refuses."""
+    run = case.subject.run
+    try:
+        desk.github.rerun(run.id, failed_only=run.conclusion != "success")
+    except GitHubError:
+        return False
+    return True
+
+
+def _annotate(desk: Desk, case: Case, report: Report) -> None:
+    patches = {file.path: file.patch for file in case.comparison.files}
+    remarks = annotate(report.explanations, patches)
+    if not remarks:
+        return
+    count = len(remarks)
+    noun = "line imports" if count == 1 else "lines import"
+    desk.github.create_check(
+        case.subject.run.head_sha,
+        name=CHECK,
+        title=f"{count} changed {noun} more before the first batch",
+        summary="The verdict is in the pull request's comment; the gate is `ailab/gate`.",
+        annotations=remarks,
+    )
+
+
+def _reproduce(change: ChangePlan) -> str:
+    """The command that measures the same on one's own machine."""
+    words = ["ailab", "ab", change.target.base[:12], change.target.head[:12]]
+    words += ["--seed", str(change.plan.seed)]
+    if len(change.expected) <= 8:  # a longer list is the whole tier, or close to it
+        words += ["--scenario", *(scenario.id for scenario in change.expected)]
+    return shlex.join(words)
+
+
+def _empty(case: Case) -> Report:
+    change = case.change
+    return assemble(
+        Commit(case.subject.base_ref, change.target.base),
+        Commit("head", change.target.head),
+        change.plan,
+        (),
+        case.definitions.policy,
+        Findings([], (UNKNOWN_MACHINE,), notes=[change.skip + "."]),
+        _reproduce(change),
+    )

@@ -1,0 +1,92 @@
+"""Measures one shard: the part of the job that runs a pull request's code.
+
+Refuses to hold a token, and to judge for others: it writes trials, and what it saw.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ailab_bot.errors import UserError
+from ailab_bot.flows.arms import Job, measure_arms
+from ailab_bot.flows.definitions import Definitions
+from ailab_bot.flows.measurement import TrialLog
+from ailab_bot.measure.environment import interpreter, which_python
+from ailab_bot.measure.git import Repository
+from ailab_bot.measure.machine import describe_machine
+from ailab_bot.model.exchange import fingerprint, result_to_json
+from ailab_bot.model.report import Choice, Plan
+from ailab_bot.model.shard import Shard, ShardResult
+from ailab_bot.model.trial import Arm
+from ailab_bot.report.progress import Progress
+
+TRIALS, RESULT = "trials.jsonl", "shard.json"
+
+
+def measure_shard(
+    shard: Shard,
+    repository: Repository,
+    definitions: Definitions,
+    out: Path,
+    progress: Progress,
+    python: str | None = None,
+) -> ShardResult:
+    """Measure the shard's scenarios; TRIALS grows in `out`, RESULT is written whole at the end.
+
+    One scenario's error costs that scenario. UserError where the definitions lack a scenario.
+    """
+    scenarios = definitions.chosen(shard.scenarios)
+    missing = set(shard.scenarios) - {scenario.id for scenario in scenarios}
+    if missing:
+        raise UserError(
+            f"no scenario `{min(missing)}` in the definitions",
+            why="The plan names it, and the commit that the plan was made from does not have it.",
+            advice="Make plan and measurement from the same commit; run the workflow again.",
+        )
+    arms = interpreter(which_python(python, definitions.config.python))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / RESULT).unlink(missing_ok=True)
+    (out / TRIALS).write_bytes(b"")
+    choices = tuple(Choice(scenario.id, True, "in this shard") for scenario in scenarios)
+    progress.start(Plan(choices, shard.seed, shard.capacity_s))
+    job = Job(
+        repository=repository,
+        shas={Arm.BASE: shard.base, Arm.HEAD: shard.head},
+        scenarios=scenarios,
+        python=arms,
+        seed=shard.seed,
+        family=shard.family,
+        capacity_s=shard.capacity_s,
+        policy=definitions.policy,
+        noise=definitions.config.noise,
+        all_or_nothing=False,
+    )
+    # The folder is handed over as it is, and its reader takes these two files and no other.
+    log = TrialLog(out / TRIALS, record=out.with_name(f"{out.name}-discarded.jsonl"))
+    measured = measure_arms(job, log, progress)
+    result = ShardResult(
+        index=shard.index,
+        base=shard.base,
+        head=shard.head,
+        seed=shard.seed,
+        machine=describe_machine(arms.version),
+        spent_s=round(measured.spent_s, 3),
+        definitions={scenario.id: fingerprint(scenario) for scenario in scenarios},
+        explanations=tuple(measured.explanations),
+        lost=measured.lost,
+        notes=tuple(measured.notes),
+        interrupted=measured.interrupted,
+    )
+    write_whole(out / RESULT, result_to_json(result))
+    return result
+
+
+def write_whole(path: Path, text: str) -> None:
+    """A reader sees the whole file or none."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,76 @@
+"""Ends what was left pending: a report that never ran, a run that never ended.
+
+Looks at the measurements of the last days, not at every pull request: one request tells which
+commits can have a status of ours. Refuses to touch one whose measurement still goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from ailab_bot.errors import AilabError
+from ailab_bot.flows.desk import MEASURE_FILE, QUEUE_FILE, Desk, gate_of, is_ours, set_gate
+from ailab_bot.flows.publish import publish
+from ailab_bot.gh.client import OutOfTimeError, Run
+from ailab_bot.model.verdict import Conclusion
+from ailab_bot.report import status
+
+#: The report has this long after a run's end before it counts as lost.
+GRACE = timedelta(minutes=10)
+#: GitHub ends a job after 6 hours and a run that waits for a runner after 24: a run that is older
+#: will not end any more.
+OLDEST_RUN = timedelta(hours=26)
+#: How far back to look. What is older was seen by an earlier sweep.
+WINDOW = timedelta(days=3)
+#: Commits looked at in one sweep: one request each, of the 1,000 an hour that a token has.
+MOST_COMMITS = 100
+
+
+@dataclass
+class Swept:
+    """What a sweep did: SHAs by what became of them."""
+
+    ended: list[str] = field(default_factory=list)
+    live: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    left: int = 0
+
+
+def sweep(desk: Desk, bot_id: int) -> Swept:
+    """End every status that nobody else will end; one that fails does not stop the others."""
+    now = desk.now()
+    found = Swept()
+    newest: dict[str, Run] = {}
+    for file in (MEASURE_FILE, QUEUE_FILE):
+        for run in desk.github.runs(file, since=now - WINDOW):
+            if is_ours(desk, run) and run.conclusion != "skipped":
+                known = newest.get(run.head_sha)
+                if known is None or (run.id, run.attempt) > (known.id, known.attempt):
+                    newest[run.head_sha] = run
+    runs = sorted(newest.values(), key=lambda run: run.updated_at)
+    found.left = max(0, len(runs) - MOST_COMMITS)
+    for run in runs[-MOST_COMMITS:]:
+        try:
+            _sweep_one(desk, run, bot_id, found)
+        except OutOfTimeError:
+            raise
+        except AilabError as error:
+            found.failed[run.head_sha] = error.what
+    return found
+
+
+def _sweep_one(desk: Desk, run: Run, bot_id: int, found: Swept) -> None:
+    age = desk.now() - (run.updated_at if run.status == "completed" else run.created_at)
+    if age < (GRACE if run.status == "completed" else OLDEST_RUN):
+        found.live.append(run.head_sha)
+        return
+    gate = gate_of(desk.github.statuses(run.head_sha), bot_id)
+    if gate is not None and gate.state != Conclusion.PENDING.value:
+        return
+    if run.status == "completed":
+        publish(desk, run)
+    else:
+        text = status.swept(age.total_seconds() / 3600)
+        set_gate(desk, run.head_sha, Conclusion.ERROR, text, run.url)
+    found.ended.append(run.head_sha)

@@ -1,0 +1,43 @@
+"""A plan, for people: the summary of the planning job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ailab_bot.model.report import Choice, Plan
+from ailab_bot.model.shard import Shard
+from ailab_bot.report.markdown import code_span, prose
+from ailab_bot.report.words import duration
+
+_MOST_NAMED = 40
+
+
+def render_plan(plan: Plan, shards: Sequence[Shard], why_not: str = "") -> str:
+    """Markdown: what is measured where, and what is left out with its reason."""
+    lines = ["### What is measured", ""]
+    if why_not:
+        lines += [prose(why_not, 400), ""]
+    if shards:
+        lines += ["| Shard | Runner | About | Scenarios |", "|--:|:--|--:|:--|"]
+        lines += [
+            f"| {shard.index + 1} | {code_span(', '.join(shard.labels))} "
+            f"| {duration(shard.expected_s)} | {_named(shard.scenarios)} |"
+            for shard in shards
+        ]
+        lines.append("")
+    for reason, names in _reasons(plan.left).items():
+        lines += [f"Left out, {prose(reason, 200)}: {_named(names)}.", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _reasons(choices: Sequence[Choice]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for choice in choices:
+        found.setdefault(choice.reason, []).append(choice.scenario)
+    return found
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(code_span(name) for name in names[:_MOST_NAMED])
+    more = len(names) - _MOST_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
