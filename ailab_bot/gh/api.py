@@ -16,7 +16,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from ailab_bot.errors import UserError
-from ailab_bot.gh import answers, download
+from ailab_bot.gh import answers
 from ailab_bot.gh.client import (
     Artifact,
     Comment,
@@ -27,6 +27,7 @@ from ailab_bot.gh.client import (
     PullRequest,
     Run,
 )
+from ailab_bot.gh.download import Downloads
 from ailab_bot.gh.event import read_pull, read_run
 from ailab_bot.gh.fields import Fields, StrangeError, fields_of
 from ailab_bot.gh.transport import Transport
@@ -76,6 +77,7 @@ class GitHubApi:
             now=now,
             rng=random.Random() if rng is None else rng,  # noqa: S311 - jitter
         )
+        self._downloads = Downloads(self._transport)
 
     def __repr__(self) -> str:
         return f"GitHubApi({self.repository!r})"
@@ -92,6 +94,7 @@ class GitHubApi:
         self.close()
 
     def close(self) -> None:
+        self._downloads.close()
         self._transport.close()
 
     @property
@@ -153,7 +156,7 @@ class GitHubApi:
 
     def download(self, artifact: Artifact, most_bytes: int) -> bytes:
         path = f"{self._root}/actions/artifacts/{artifact.id}/zip"
-        return download.fetch(self._transport, path, most_bytes, needs="actions: read")
+        return self._downloads.fetch(path, most_bytes, needs="actions: read")
 
     def compare(self, base: str, head: str) -> Comparison:
         # The files stand on the first page, whatever its number of commits: ask for one.

@@ -199,7 +199,9 @@ class Transport:
                 why=words,
                 advice="https://www.githubstatus.com says whether it is known. Run the job again.",
             )
-            raise TryAgainError(error, maybe_done=True, wait_s=None)
+            after = headers.get("retry-after", "")
+            wait_s = float(after) if after.isdecimal() else None
+            raise TryAgainError(error, maybe_done=True, wait_s=wait_s)
         kind = NotFoundError if status in {404, 410} else GitHubError
         raise kind(
             f"GitHub refused: {what} ({status})",

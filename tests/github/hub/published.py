@@ -81,8 +81,8 @@ def _payloads() -> Json:
 
 
 def payload_examples(event: str) -> list[Json]:
-    """The published payloads of an event, each a copy of its own."""
-    return cast(list[Json], copy.deepcopy(_payloads()["examples"][event]))
+    """The published payloads of an event; copy what you fill."""
+    return cast(list[Json], _payloads()["examples"][event])
 
 
 def resolve(value: Json) -> Json:
@@ -233,9 +233,14 @@ def _valid(value: object, schema: Json) -> bool:
 
 
 def _fault(value: object, schema: Json) -> str | None:
-    validator = jsonschema.Draft202012Validator({**schema, "components": _components()})
+    validator = _validator(json.dumps(schema))
     error = jsonschema.exceptions.best_match(validator.iter_errors(value))
     return None if error is None else f"{error.json_path}: {error.message[:300]}"
+
+
+@functools.cache
+def _validator(schema: str) -> Any:
+    return jsonschema.Draft202012Validator({**json.loads(schema), "components": _components()})
 
 
 @functools.cache

@@ -293,7 +293,7 @@ def payload(event: str, action: str | None, home: Repository, sender: Account) -
         item for item in published if item.get("action") == stem
     ]
     # The largest is the newest: earlier ones lack keys that GitHub sends today.
-    found = max(fitting, key=lambda item: len(json.dumps(item)))
+    found = copy.deepcopy(max(fitting, key=lambda item: len(json.dumps(item))))
     found["repository"] = repository(home, found["repository"])
     found["sender"] = user(sender)
     for key in ("organization", "installation", "enterprise"):

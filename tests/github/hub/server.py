@@ -60,6 +60,8 @@ class Server:
             owner = server
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        #: Another host than the API's, as GitHub's stores are. A test may lead elsewhere.
+        self.blob_url = f"http://localhost:{self.port}/blob"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -70,11 +72,6 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def blob_url(self) -> str:
-        """Another host than the API's, as GitHub's stores are."""
-        return f"http://localhost:{self.port}/blob"
 
     def close(self) -> None:
         self.closing.set()
@@ -112,7 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._serve_blob(parts.path.removeprefix("/blob/"), parts.query)
             return
         with self.owner.lock:
-            self._serve_api(parts.path, dict(parse_qsl(parts.query)), raw)
+            reply = self._decide(parts.path, dict(parse_qsl(parts.query)), raw)
+        reply()
 
     def _serve_blob(self, name: str, query: str) -> None:
         server = self.owner
@@ -121,7 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
             server.violations.append(f"blob {name}: our token was sent to a foreign host")
             self._send(403, {"message": "signed URLs take no Authorization"})
             return
-        if server.blob_faults and self._acted_out(server.blob_faults.popleft()):
+        if server.blob_faults:
+            self._act_out(server.blob_faults.popleft())
             return
         data = server.blob(name) if query == "sig=signed" else None
         if data is None:
@@ -133,13 +132,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self._write(data)
 
-    def _serve_api(self, path: str, query: dict[str, str], raw: bytes) -> None:
+    def _decide(self, path: str, query: dict[str, str], raw: bytes) -> Callable[[], object]:
+        """Do what is asked and note it; what is left to do is the reply, which may hang."""
         server, verb = self.owner, self.command
         found = published.find(verb, path)
         if found is None:
             server.violations.append(f"{verb} {path}: not in GitHub's description")
-            self._send(404, {"message": "Not Found"})
-            return
+            return lambda: self._send(404, {"message": "Not Found"})
         operation, names = found
         try:
             body = json.loads(raw) if raw else None
@@ -147,27 +146,24 @@ class _Handler(BaseHTTPRequestHandler):
             body = None
             server.violations.append(f"{operation.id}: the body is not JSON")
         accept = self.headers.get("Accept", "")
-        faults = published.request_faults(operation, names, query, accept, body)
+        server.violations += published.request_faults(operation, names, query, accept, body)
         if not self.headers.get("User-Agent"):
-            faults.append(f"{operation.id}: no user agent")
-        server.violations += faults
+            server.violations.append(f"{operation.id}: no user agent")
         queue = server.faults[operation.id] or server.faults["*"]
         fault = queue.popleft() if queue else None
-        request = Request(operation.id, verb, path, query, body, 0)
         status, answer = 0, None
         if fault is None or fault.performed:
             status, answer = self._perform(operation, names, query, body)
+        seen = status if fault is None else fault.status
+        server.requests.append(Request(operation.id, verb, path, query, body, seen))
         if fault is None:
-            self._record(request, status)
-            self._answer(operation, status, answer)
-            return
-        self._record(request, fault.status)
+            server.violations += published.answer_faults(
+                operation, status, None if isinstance(answer, Redirect) else answer
+            )
+            return lambda: self._answer(status, answer)
         if fault.kind == "cut":
-            data = json.dumps(answer).encode()
-            self._head(status, len(data))
-            self._write(data[: len(data) // 2])
-        else:
-            self._acted_out(fault)
+            return lambda: self._send(status, answer, half=True)
+        return lambda: self._act_out(fault)
 
     def _perform(
         self,
@@ -198,38 +194,37 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(403, "Resource not accessible by integration")
         return account
 
-    def _answer(self, operation: published.Operation, status: int, answer: Any) -> None:
+    def _answer(self, status: int, answer: Any) -> None:
         if isinstance(answer, Redirect):
             self.send_response(status)
             self.send_header("Location", answer.place)
             self.send_header("Content-Length", "0")
             self.end_headers()
-            answer = None
-            self.owner.violations += published.answer_faults(operation, status, answer)
-            return
-        self.owner.violations += published.answer_faults(operation, status, answer)
-        self._send(status, answer)
+        else:
+            self._send(status, answer)
 
-    def _acted_out(self, fault: Fault) -> bool:
-        """True: the request has been answered, or never will be."""
+    def _act_out(self, fault: Fault) -> None:
         if fault.kind == "answer":
             headers = dict(fault.headers)
             if fault.reset_in_s is not None:
                 headers["x-ratelimit-reset"] = str(int(self.owner.now()) + fault.reset_in_s)
             self._send(fault.status, {"message": fault.message}, headers)
-            return True
+            return
         if fault.kind == "hang":
             self.owner.closing.wait(LONGEST_HANG_S)
         self.close_connection = True
-        return True
 
-    def _record(self, request: Request, status: int) -> None:
-        self.owner.requests.append(Request(*list(vars(request).values())[:-1], status))
-
-    def _send(self, status: int, answer: object, headers: dict[str, str] | None = None) -> None:
+    def _send(
+        self,
+        status: int,
+        answer: object,
+        headers: dict[str, str] | None = None,
+        *,
+        half: bool = False,
+    ) -> None:
         data = json.dumps(answer).encode()
         self._head(status, len(data), headers)
-        self._write(data)
+        self._write(data[: len(data) // 2] if half else data)
 
     def _head(self, status: int, length: int, headers: dict[str, str] | None = None) -> None:
         usual = {
