@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PYTHON = sys.executable
 ACTION = ROOT / "action.yml"
 EXAMPLES = sorted((ROOT / "examples").glob("*.yml"))
 CONTROL = sorted((ROOT / "examples" / "control-repository").glob("*.yml"))

@@ -1,0 +1,141 @@
+"""action.yml and the workflows agree with each other, and with the commit that is pinned."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import house_rules
+import pin
+import pytest
+import shipped
+import yaml
+
+ACTION = house_rules.read(shipped.ACTION)
+COMMANDS = {"plan", "measure", "gate", "publish", "command", "sweep", "report"}
+#: What a command may be given; `python` and `config` go with each.
+TAKES = {
+    "plan": {"github-token", "capacity-minutes"},
+    "measure": {"shard"},
+    "gate": {"github-token"},
+    "publish": {"github-token"},
+    "command": {"github-token"},
+    "sweep": {"github-token"},
+    "report": {"github-token"},
+}
+
+
+def uses_of_the_bot(path: Path) -> list[dict[str, Any]]:
+    steps = house_rules.read(path).steps()
+    return [step for _, step in steps if house_rules.BOT.match(step.get("uses", ""))]
+
+
+def step(name: str) -> dict[str, Any]:
+    (found,) = [step for _, step in ACTION.steps() if step["name"] == name]
+    return found
+
+
+def has_history() -> bool:
+    """Whether git can be asked for older commits: not in an archive, nor in a shallow clone."""
+    answer = subprocess.run(
+        ["git", "-C", str(shipped.ROOT), "rev-parse", "--is-shallow-repository"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip() == "false"
+
+
+def test_inputs_and_outputs_are_those_that_people_rely_on() -> None:
+    assert set(ACTION.data["inputs"]) == {
+        "command", "config", "github-token", "capacity-minutes", "shard", "python",
+    }  # fmt: skip
+    assert set(ACTION.data["outputs"]) == {"matrix", "conclusion", "report-path", "comment-url"}
+    for text in [*ACTION.data["inputs"].values(), *ACTION.data["outputs"].values()]:
+        assert text["description"]
+
+
+@pytest.mark.parametrize("path", shipped.WORKFLOWS, ids=shipped.name_of)
+def test_workflows_give_a_command_only_inputs_that_it_takes(path: Path) -> None:
+    bot = [use["with"] for use in uses_of_the_bot(path)]
+    for given in bot:
+        allowed = TAKES[given["command"]] | {"command", "config", "python"}
+        assert set(given) <= allowed & set(ACTION.data["inputs"])
+    if path.name != "ailab-dispatch.yml":
+        assert bot
+
+
+def test_every_command_is_used_by_a_workflow() -> None:
+    used = {use["with"]["command"] for path in shipped.EXAMPLES for use in uses_of_the_bot(path)}
+    assert used == COMMANDS
+    case = re.search(r"\n +([a-z |]+)\) ;;", step("Run")["run"])
+    assert case
+    assert set(case[1].split(" | ")) == COMMANDS - {"measure"}
+
+
+@pytest.mark.parametrize("path", shipped.WORKFLOWS, ids=shipped.name_of)
+def test_workflows_read_only_outputs_that_the_action_has(path: Path) -> None:
+    file = house_rules.read(path)
+    of_bot = {use.get("id") for use in uses_of_the_bot(path)} - {None}
+    for name, output in re.findall(r"steps\.([\w-]+)\.outputs\.([\w-]+)", file.text):
+        if name in of_bot:
+            assert output in ACTION.data["outputs"]
+
+
+def test_the_step_that_measures_gets_no_token_and_the_others_do() -> None:
+    assert "token" not in yaml.dump(step("Measure")).lower()
+    assert step("Measure")["if"] == "inputs.command == 'measure'"
+    holders = [s["name"] for _, s in ACTION.steps() if "github-token }}" in yaml.dump(s)]
+    assert holders == ["Run"]
+    assert step("Run")["if"] == "inputs.command != 'measure'"
+
+
+def test_inputs_reach_the_bot_under_the_names_that_it_reads() -> None:
+    assert set(step("Measure")["env"]) == {"AILAB_CONFIG", "AILAB_PYTHON", "AILAB_SHARD"}
+    assert set(step("Run")["env"]) == {
+        "AILAB_COMMAND", "AILAB_CONFIG", "AILAB_CAPACITY_MINUTES", "AILAB_TOKEN",
+    }  # fmt: skip
+
+
+def test_what_was_measured_is_kept_when_a_job_fails_or_is_cancelled() -> None:
+    keep = step("Keep the trials")
+    assert keep["if"] == "always() && inputs.command == 'measure'"
+    assert keep["with"]["name"] == (
+        "ailab-trials-${{ github.run_attempt }}-${{ fromJSON(inputs.shard).index }}"
+    )
+    assert keep["with"]["path"] == "${{ runner.temp }}/ailab-out"
+
+
+def test_every_workflow_pins_the_same_commit_and_says_its_version() -> None:
+    assert len(pin.pins()) == 1
+    texts = "".join(path.read_text(encoding="utf-8") for path in shipped.WORKFLOWS)
+    uses = sum(len(uses_of_the_bot(path)) for path in shipped.WORKFLOWS)
+    assert len(re.findall(r"OWNER/ailab-bot@[0-9a-f]{40} # v\d", texts)) == uses
+
+
+@pytest.mark.skipif(not has_history(), reason="the history is not here")
+def test_the_pinned_commit_holds_an_action_that_takes_what_the_workflows_give() -> None:
+    ((sha, version),) = pin.pins()
+    pinned = yaml.load(pin.at(sha, "action.yml"), Loader=yaml.BaseLoader)
+    given = {
+        name for path in shipped.EXAMPLES for use in uses_of_the_bot(path) for name in use["with"]
+    }
+    assert given <= set(pinned["inputs"])
+    assert "matrix" in pinned["outputs"]
+    assert pin.at(sha, "requirements/action.txt")
+    assert pin.version_at(sha) == version
+
+
+def test_pinning_refuses_a_commit_that_is_not_there() -> None:
+    before = pin.pins()
+    result = subprocess.run(
+        [shipped.PYTHON, str(Path(pin.__file__)), "0" * 40],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "cannot be pinned" in result.stderr
+    assert pin.pins() == before
