@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from ailab_bot.errors import UserError
@@ -22,6 +22,7 @@ from ailab_bot.gh.client import (
     Comment,
     CommitStatus,
     Comparison,
+    GitHub,
     NotFoundError,
     Permission,
     PullRequest,
@@ -325,3 +326,9 @@ def client_from(environ: Mapping[str, str], *, deadline_s: float) -> GitHubApi:
         api_url=environ["GITHUB_API_URL"],
         deadline_s=deadline_s,
     )
+
+
+if TYPE_CHECKING:
+
+    def _keeps_the_protocol(api: GitHubApi) -> GitHub:
+        return api

@@ -396,4 +396,4 @@ def running(*, private: bool = False, git: Path | None = None) -> Iterator[Stand
         yield github
     finally:
         github.stop()
-    assert github.violations == []
+    assert not github.violations, "not as GitHub describes it:\n" + "\n".join(github.violations)

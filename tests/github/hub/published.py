@@ -32,6 +32,8 @@ DEVIATIONS = {
 #: Documented limits that the description does not hold, answered with 422.
 MOST_DESCRIPTION = 140
 MOST_COMMENT = 65_536
+MOST_ANNOTATION_BYTES = 64 * 1024
+MOST_ANNOTATION_TITLE = 255
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,13 @@ class Operation:
         return None
 
 
+def load(path: Path) -> Json:
+    return cast(Json, json.loads(gzip.decompress(path.read_bytes())))
+
+
 @functools.cache
 def description() -> Json:
-    found = json.loads(gzip.decompress((DATA / "openapi.json.gz").read_bytes()))
+    found = load(DATA / "openapi.json.gz")
     schemas = found["components"]["schemas"]
     for name, places in DEVIATIONS.items():
         for *above, last in places:
@@ -77,7 +83,7 @@ def description() -> Json:
 
 @functools.cache
 def _payloads() -> Json:
-    return cast(Json, json.loads(gzip.decompress((DATA / "events.json.gz").read_bytes())))
+    return load(DATA / "events.json.gz")
 
 
 def payload_examples(event: str) -> list[Json]:
@@ -201,6 +207,14 @@ def _beyond_limits(operation: str, body: Json) -> str | None:
             return f"body is too long (maximum is {MOST_COMMENT} characters)"
         if not body["body"].strip():
             return "body can't be blank"
+    if operation == "checks/create":
+        if body.get("status") == "completed" and "conclusion" not in body:
+            return "conclusion is required with the status completed"
+        for line in body.get("output", {}).get("annotations", []):
+            if len(line["message"].encode()) > MOST_ANNOTATION_BYTES:
+                return "message of an annotation is too long (maximum is 64 KB)"
+            if len(line.get("title", "")) > MOST_ANNOTATION_TITLE:
+                return "title of an annotation is too long (maximum is 255 characters)"
     return None
 
 

@@ -146,9 +146,12 @@ class _Handler(BaseHTTPRequestHandler):
             body = None
             server.violations.append(f"{operation.id}: the body is not JSON")
         accept = self.headers.get("Accept", "")
-        server.violations += published.request_faults(operation, names, query, accept, body)
+        wrong = published.request_faults(operation, names, query, accept, body)
         if not self.headers.get("User-Agent"):
-            server.violations.append(f"{operation.id}: no user agent")
+            wrong.append(f"{operation.id}: no user agent")
+        if wrong:
+            server.violations += wrong
+            return lambda: self._send(422, {"message": "; ".join(wrong)})
         queue = server.faults[operation.id] or server.faults["*"]
         fault = queue.popleft() if queue else None
         status, answer = 0, None
