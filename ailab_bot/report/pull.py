@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ailab_bot.model.report import GateMode, PullContext, Report
 from ailab_bot.model.verdict import Conclusion, Pattern, VerdictKind
-from ailab_bot.report.markdown import code_span, run_link
+from ailab_bot.report.markdown import code_span, commit_link, run_link
 
 #: What a slash command takes as an argument.
 _ARGUMENT = re.compile(r"[a-z0-9_.-]{1,64}")
@@ -30,22 +30,23 @@ COMMANDS = (
 
 
 def gate_line(report: Report, pull: PullContext) -> str:
-    """One sentence: whether the gate lets the change pass, and why."""
+    """One sentence: whether the gate lets this commit pass, and why."""
+    head = commit_link(pull.head_sha, pull.server_url, pull.repository)
     if pull.mode == GateMode.OFF:
-        return "The gate is **off**: nothing here blocks this pull request."
+        return f"The gate is **off**: nothing here blocks {head}."
     if pull.accepted_by:
         who, why = code_span(pull.accepted_by, 39), code_span(pull.accepted_reason, 160)
-        return f"The gate **passes**: {who} accepted this commit, because {why}."
+        return f"The gate **passes** {head}: {who} accepted it, because {why}."
     if pull.gate_state is Conclusion.SUCCESS and pull.mode == GateMode.ADVISORY:
-        return "The gate **passes** in any case: it is advisory here and blocks nothing."
+        return f"The gate **passes** {head} in any case: it is advisory here and blocks nothing."
     if pull.gate_state is Conclusion.SUCCESS:
         shadow = " Nothing blocks before a calibration." if report.shadow_reason else ""
-        return f"The gate **passes**.{shadow}"
+        return f"The gate **passes** {head}.{shadow}"
     if pull.gate_state is Conclusion.FAILURE:
-        return "The gate **blocks** this pull request."
+        return f"The gate **blocks** {head}."
     if pull.gate_state is Conclusion.ERROR:
-        return "The gate is at **error**: what was not measured never counts as good."
-    return "The gate is **pending**: more is being measured."
+        return f"The gate is at **error** for {head}: what was not measured never counts as good."
+    return f"The gate is **pending** for {head}: more is being measured."
 
 
 def steps(report: Report, pull: PullContext) -> tuple[str, ...]:

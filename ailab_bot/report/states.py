@@ -99,24 +99,16 @@ def render_not_measured(
 
 
 def mark_stale(
-    body: str, pull: PullContext, *, now: str, shown: str, minutes: float | None = None
+    body: str, pull: PullContext, *, now: str, shown: str = "", minutes: float | None = None
 ) -> str:
-    """Our comment `body` with a banner: `now` is being measured, what follows is of `shown`."""
+    """Our comment `body` with a banner: `now` is being measured, what follows is of `shown`.
+
+    `shown` may be empty where it is not known: the comment itself says of which commit it is.
+    """
     new = commit_link(now, pull.server_url, pull.repository)
-    old = commit_link(shown, pull.server_url, pull.repository)
+    old = f"is of {commit_link(shown, pull.server_url, pull.repository)}" if shown else "is older"
     last = "" if minutes is None else f" (about {max(1, round(minutes))}\u00a0min)"
-    return with_banner(body, f"⏳ **Measuring {new}**{last}. What follows is of {old}.")
-
-
-def mark_kept(body: str, pull: PullContext, *, missing: str, shown: str, why: str) -> str:
-    """Our comment `body` with a banner: `missing` has no result, what follows is of `shown`."""
-    new = commit_link(missing, pull.server_url, pull.repository)
-    old = commit_link(shown, pull.server_url, pull.repository)
-    return with_banner(
-        body,
-        f"⚠️ **{new} was not measured**: {prose(why, 200)}. What follows is of {old}. "
-        "Measure again: `/ailab rerun`",
-    )
+    return with_banner(body, f"⏳ **Measuring {new}**{last}. What follows {old}.")
 
 
 def with_banner(body: str, text: str) -> str:

@@ -157,7 +157,6 @@ def texts_of_states(text: str) -> list[str]:
         states.render_superseded(pull, text, text),
         *(states.render_not_measured(pull, text, k, [text, text]) for k in states.NotMeasured),
         states.mark_stale(STATES["state-superseded"], pull, now=text, shown=text),
-        states.mark_kept(STATES["state-superseded"], pull, missing=text, shown=text, why=text),
     ]
 
 
@@ -228,6 +227,28 @@ def test_any_text_at_the_start_of_a_line_is_a_paragraph(text: str) -> None:
         kept = outside_code(page)
         assert [tag for tag in tags(kept) if tag not in {"<p>", "</p>"}] == []
         assert kept.count("<p>") == 3
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text("a1.):- ,%(w'", max_size=12))
+def test_what_looks_like_a_sentence_starts_no_list_rule_or_heading(text: str) -> None:
+    page = outside_code(to_html(f"before\n{prose(text)}\n\nafter"))
+    assert set(tags(page)) <= {"<p>", "</p>"}
+    assert page.count("<p>") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1. first", "2) second", "- item", "---", "+ a", ":tada:", "see www.x.y", "gh-12", "a:b"],
+)
+def test_a_sentence_with_a_meaning_in_markdown_is_quoted(text: str) -> None:
+    assert prose(text) == f"`{text}`"
+
+
+def test_a_plain_sentence_is_shown_as_one() -> None:
+    assert prose("its runner was lost twice: no trials, 40 % done") == (
+        "its runner was lost twice: no trials, 40 % done"
+    )
 
 
 @settings(max_examples=200, deadline=None)

@@ -11,7 +11,6 @@ from update_golden import GOLDEN
 from ailab_bot.report.comment import MARKER, MOST_CHARACTERS, render_comment, utf16_length
 from ailab_bot.report.states import (
     NotMeasured,
-    mark_kept,
     mark_stale,
     render_measuring,
     render_not_measured,
@@ -40,11 +39,10 @@ def test_a_banner_stands_below_the_marker_and_goes_without_a_trace(name: str) ->
 def test_a_later_banner_replaces_the_earlier_one() -> None:
     comment = render_comment(SAMPLES["clean"])
     first = mark_stale(comment, PULL, now=NEXT, shown=HEAD_SHA, minutes=3)
-    second = mark_kept(first, PULL, missing=NEXT, shown=HEAD_SHA, why="its runner was lost")
-    assert "Measuring" not in second
-    assert second == mark_kept(
-        comment, PULL, missing=NEXT, shown=HEAD_SHA, why="its runner was lost"
-    )
+    second = mark_stale(first, PULL, now=HEAD_SHA)
+    assert "5e11f00d" not in second
+    assert "What follows is older." in second
+    assert second == mark_stale(comment, PULL, now=HEAD_SHA)
 
 
 def test_a_quoted_banner_further_down_is_left_alone() -> None:
@@ -61,7 +59,7 @@ def test_any_two_banners_over_any_body_leave_the_second(body: str, text: str) ->
 
 def test_a_full_comment_has_room_for_its_banner() -> None:
     comment = render_comment(PULL_MANY)
-    stale = mark_kept(comment, PULL, missing=NEXT, shown=HEAD_SHA, why="x_" * 500)
+    stale = mark_stale(comment, PULL, now=NEXT, shown=HEAD_SHA, minutes=1e9)
     assert utf16_length(stale) <= MOST_CHARACTERS
     assert without_banner(stale) == comment
 
