@@ -11,6 +11,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,6 @@ def started(settings: Settings, sample: str, event: Event, **more: Any) -> RunRe
     run = Runner(settings).start(SAMPLES / sample, event, run_id=7, **more)
     assert run is not None
     return run
-
-
-def with_settings(settings: Settings, **changes: Any) -> Settings:
-    return Settings(**{**vars(settings), **changes})
 
 
 # --- whether a workflow starts -------------------------------------------------------------------
@@ -313,13 +310,21 @@ def test_a_shard_that_fails_leaves_the_others_alone_unless_the_matrix_fails_fast
     assert [job.conclusion for job in patient.of("measure")] == ["success", "failure", "success"]
     assert patient.job("join").conclusion == "skipped"
     # Sequential: what is running when the failure is seen may be any later entry.
-    fast = with_settings(settings, folder=settings.folder / "fast")
+    fast = replace(settings, folder=settings.folder / "fast")
     many = [shard(0, status=1), *(shard(index) for index in range(1, 9))]
     hasty = started(fast, "matrix.yml", push(site, shards=many, fail_fast=True))
     conclusions = [job.conclusion for job in hasty.of("measure")]
     assert conclusions[0] == "failure"
     assert conclusions[-1] == "cancelled"
     assert hasty.conclusion == "failure"
+
+
+def test_jobs_of_a_matrix_can_run_at_the_same_time(
+    settings: Settings, site: Site, tmp_path: Path
+) -> None:
+    two = replace(settings, parallel=2)
+    run = started(two, "together.yml", push(site, place=str(tmp_path)))
+    assert run.conclusion == "success"
 
 
 def test_a_rerun_of_failed_jobs_takes_the_others_over_and_has_the_next_attempt(
@@ -413,12 +418,12 @@ def test_an_environment_is_made_from_nothing(
 
 def test_only_what_pip_needs_can_be_passed_on(settings: Settings, site: Site) -> None:
     with pytest.raises(UnsupportedError, match="SECRET"):
-        with_settings(settings, passed_on={"SECRET": "x"})
+        replace(settings, passed_on={"SECRET": "x"})
     mine = pip_settings(
         {"PIP_INDEX_URL": "file:///x", "HOME": "/home/me", "GH_TOKEN": "x"}, Path("/")
     )
     assert mine == {"PIP_INDEX_URL": "file:///x"}
-    run = started(with_settings(settings, passed_on=mine), "rights.yml", push(site))
+    run = started(replace(settings, passed_on=mine), "rights.yml", push(site))
     assert run.job("nothing").steps[0].environment["PIP_INDEX_URL"] == "file:///x"
 
 
@@ -490,7 +495,7 @@ def test_without_a_right_to_contents_a_private_repository_is_not_found(
 ) -> None:
     run = started(settings, "checkout.yml", push(site))
     assert run.job("no-rights").conclusion == "success"
-    private = with_settings(
+    private = replace(
         settings,
         site=Site("acme/models", site.git, private=True),
         folder=settings.folder / "private",
@@ -508,7 +513,7 @@ def test_a_forks_code_is_not_checked_out_where_the_token_can_write(
     for fork, conclusion in (({"id": 10}, "failure"), ({"id": 9}, "success"), (None, "failure")):
         payload = {"action": "completed", "workflow_run": {**about, "head_repository": fork}}
         event = event_of("workflow_run", payload, site)
-        there = with_settings(settings, folder=settings.folder / str(fork))
+        there = replace(settings, folder=settings.folder / str(fork))
         assert started(there, "checkout.yml", event).job("forbidden").conclusion == conclusion
 
 
@@ -521,7 +526,7 @@ def test_an_uploaded_folder_is_a_real_zip_of_what_is_not_hidden(
     settings: Settings, site: Site
 ) -> None:
     kept: dict[str, bytes] = {}
-    run = started(with_settings(settings, save_artifact=kept.__setitem__), "upload.yml", push(site))
+    run = started(replace(settings, save_artifact=kept.__setitem__), "upload.yml", push(site))
     assert kept == run.artifacts
     assert unzipped(kept["folder-1"]) == {"below/two.txt": b"two\n", "one.txt": b"one\n"}
     assert unzipped(kept["file"]) == {"one.txt": b"one\n"}
@@ -539,7 +544,7 @@ def test_an_upload_warns_fails_or_refuses_as_the_real_one_does(
 
 
 def test_a_lost_artifact_was_uploaded_and_is_not_there(settings: Settings, site: Site) -> None:
-    losing = with_settings(settings, lost_artifacts=frozenset({"file"}))
+    losing = replace(settings, lost_artifacts=frozenset({"file"}))
     run = started(losing, "upload.yml", push(site))
     assert set(run.artifacts) == {"folder-1"}
 
@@ -698,6 +703,46 @@ def test_githubs_parser_takes_every_workflow_that_is_shipped(
     assert language.workflow(path)["jobs"]
 
 
-@pytest.fixture
-def bot(settings: Settings) -> Settings:
-    return with_settings(settings, passed_on=pip_settings(os.environ), limit_s=300)
+def test_a_prepared_environment_is_put_into_each_job_and_comes_to_no_harm(
+    settings: Settings, site: Site, tmp_path: Path
+) -> None:
+    prepared = tmp_path / "prepared"
+    for name, text in {
+        "bin/tool": "#!/bin/sh",
+        "site/module.py": "x = 1",
+        "site/own.pth": "here",
+    }.items():
+        (prepared / name).parent.mkdir(parents=True, exist_ok=True)
+        (prepared / name).write_text(text, encoding="utf-8")
+    (prepared / "bin" / "tool").chmod(0o755)
+    (prepared / "bin" / "python").symlink_to("/usr/bin/env")
+    ready = replace(settings, prepared=prepared)
+    run = started(ready, "prepared.yml", push(site))
+    assert run.conclusion == "success", run.log
+    assert (prepared / "site" / "module.py").read_text(encoding="utf-8") == "x = 1"
+    assert (prepared / "site" / "own.pth").read_text(encoding="utf-8") == "here"
+    assert (prepared / "bin" / "tool").exists()
+
+
+def test_the_action_installs_what_it_needs_once_and_finds_it_again(
+    settings: Settings, site: Site
+) -> None:
+    bare = replace(settings, passed_on=pip_settings(os.environ), limit_s=400)
+    first = started(bare, "install.yml", push(site)).job("plan")
+    assert first.step("Install").outcome == "success", first.log
+    assert first.steps[1].outcome == "success", first.log
+    # The installation never holds the token that the step after it asks GitHub with.
+    (token,) = settings.token_for.rights  # type: ignore[attr-defined]
+    holders = [step.name for step in first.walk() if token in step.environment.values()]
+    assert holders == ["Run"]
+    made = settings.folder / "7" / "1" / "plan" / "work" / "_temp" / "ailab"
+    # The same with the environment at hand: were anything installed again, pip could not find it.
+    ready = replace(
+        bare,
+        prepared=made,
+        passed_on={"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull},
+        folder=settings.folder / "again",
+    )
+    second = started(ready, "install.yml", push(site)).job("plan")
+    assert second.step("Install").outcome == "success", second.log
+    assert second.steps[1].outcome == "success", second.log

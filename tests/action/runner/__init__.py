@@ -6,7 +6,7 @@
             token_for=github.token_with,               # rights of a job -> its token
             save_artifact=github.keep_artifact,        # (name, zip) as soon as it is uploaded
             passed_on=pip_settings(os.environ),        # all of this environment that a step may see
-            prepared=venv))                            # optional: put at $RUNNER_TEMP/ailab
+            prepared=venv))                            # optional, see prepared_environment
         run = runner.start(path, event_of("pull_request", payload, site), run_id=7)
 
 None where `on:` does not match; else a RunResult: `.conclusion`, `.job("measure/0")`, `.artifacts`,
@@ -25,6 +25,7 @@ from __future__ import annotations
 from .errors import ExpressionError, RefusedError, UnsupportedError, WorkflowError
 from .event import Event, Site, event_of, starts
 from .language import NODE_MODULES, Language
+from .prepare import prepared_environment
 from .process import Grace
 from .results import Annotation, JobResult, RunResult, StepResult
 from .settings import Fault, Settings, pip_settings
@@ -49,5 +50,6 @@ __all__ = [
     "WorkflowError",
     "event_of",
     "pip_settings",
+    "prepared_environment",
     "starts",
 ]

@@ -22,7 +22,8 @@ _USUAL_TYPES = ("opened", "synchronize", "reopened")
 
 @dataclass(frozen=True)
 class Site:
-    """The repository whose workflows run. `git`: a local repository that checkout clones from.
+    """The repository whose workflows run. `git`: a local repository that checkout clones from; the
+    heads and test merges of pull requests are in it as refs/pull/N/head and refs/pull/N/merge.
 
     `default_permissions`: rights of a job whose workflow has no `permissions` at all.
     """

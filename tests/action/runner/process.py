@@ -5,6 +5,7 @@ Its output goes to a file. Refuses to share anything of the caller's environment
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,6 +18,8 @@ from typing import Literal
 #: The variable by which the runner finds what a job has left running.
 TRACKING = "RUNNER_TRACKING_ID"
 _POLL_S = 0.02
+#: A killed process is gone long before, or hangs in the kernel.
+_MOST_ORPHANS_S = 20.0
 
 Stop = Literal["crash", "cancel", "timeout"]
 
@@ -89,18 +92,27 @@ def _cancel(process: subprocess.Popen[bytes], grace: Grace) -> None:
     process.wait()
 
 
-def end_orphans(tracking: str) -> int:
-    """Kill what still carries the job's tracking id; the number of processes that were killed."""
+def end_orphans(tracking: str) -> None:
+    """Kill what still carries the job's tracking id, and return when it is dead."""
     mark = f"{TRACKING}={tracking}".encode()
-    killed = 0
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) == os.getpid():
-            continue
-        try:
-            if mark not in (folder / "environ").read_bytes().split(b"\0"):
-                continue
-            os.kill(int(folder.name), signal.SIGKILL)
-        except OSError:  # it has ended meanwhile, or is another user's
-            continue
-        killed += 1
-    return killed
+    ends_at = time.monotonic() + _MOST_ORPHANS_S
+    # Again until none is found: a process may have had a child meanwhile, and dies a moment later.
+    while found := [pid for pid in _processes() if mark in _environment(pid)]:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > ends_at:
+            raise AssertionError(f"Processes of a job that cannot be killed: {found}")
+        time.sleep(_POLL_S)
+
+
+def _processes() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+
+
+def _environment(pid: int) -> list[bytes]:
+    """Of a process that is dead, or another user's: nothing."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
