@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlparse
 
 from ailab_bot.errors import RunnerError, UserError
+from ailab_bot.measure.clean import SECRETS
 from ailab_bot.measure.git import LOCAL_VARIABLES, Repository
 from ailab_bot.model.scenario import Scenario
 
@@ -55,9 +56,15 @@ _OPTION = re.compile(r"-[rc]|--[\w-]+=")
 _BUILD_REMAINS = ("__pycache__", "*.egg-info", "build", "dist", ".eggs", "*.pyc")
 #: Variables that would keep the byte-code cache from its known state: warm in both arms.
 _UNEQUAL = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+#: Files by which a step tells GitHub's runner what later steps shall see.
+_RUNNER_FILES = tuple(
+    f"GITHUB_{name}" for name in ("ENV", "PATH", "OUTPUT", "STATE", "STEP_SUMMARY")
+)
 #: Variables that belong to the bot, to GitHub or to another checkout, not to the user's workflow.
 _WITHHELD = (
-    *("AILAB_*", "ACTIONS_*", "GITHUB_TOKEN", "GH_TOKEN", "PYTHONPATH"),
+    *("AILAB_*", "ACTIONS_*", "INPUT_*", "PYTHONPATH"),
+    *SECRETS,
+    *_RUNNER_FILES,
     *_UNEQUAL,
     *LOCAL_VARIABLES,
 )
