@@ -9,10 +9,9 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from ailab_bot.errors import UserError
@@ -22,7 +21,6 @@ from ailab_bot.gh.client import (
     Comment,
     CommitStatus,
     Comparison,
-    GitHub,
     NotFoundError,
     Permission,
     PullRequest,
@@ -30,11 +28,10 @@ from ailab_bot.gh.client import (
 )
 from ailab_bot.gh.download import Downloads
 from ailab_bot.gh.event import read_pull, read_run
-from ailab_bot.gh.fields import Fields, StrangeError, fields_of
+from ailab_bot.gh.questions import Questions
 from ailab_bot.gh.transport import Transport
 from ailab_bot.model.report import Annotation
 
-PER_PAGE = 100
 MOST_COMMENTS = 1000
 MOST_ARTIFACTS = 300
 #: GitHub's cap for one request; ours show no more.
@@ -44,7 +41,6 @@ TIMEOUT_S = 15
 #: A 64-scenario pull request needs about 40; this stops a loop, not a job.
 MOST_REQUESTS = 200
 _REPOSITORY = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9_.-]+")
-_T = TypeVar("_T")
 
 
 class GitHubApi:
@@ -66,7 +62,6 @@ class GitHubApi:
     ) -> None:
         """`deadline_s` is on `clock`: no sleep reaches past it."""
         self.repository = repository
-        self._root = f"/repos/{repository}"
         self._transport = Transport(
             token,
             api_url,
@@ -78,6 +73,7 @@ class GitHubApi:
             now=now,
             rng=random.Random() if rng is None else rng,  # noqa: S311 - jitter
         )
+        self._ask = Questions(self._transport, f"/repos/{repository}")
         self._downloads = Downloads(self._transport)
 
     def __repr__(self) -> str:
@@ -108,10 +104,10 @@ class GitHubApi:
         return self._transport.writes
 
     def pull(self, number: int) -> PullRequest:
-        return self._one(f"/pulls/{number}", read_pull, needs="pull-requests: read")
+        return self._ask.one(f"/pulls/{number}", read_pull, needs="pull-requests: read")
 
     def pulls_of_head(self, owner: str, branch: str) -> tuple[PullRequest, ...]:
-        return self._many(
+        return self._ask.many(
             "/pulls",
             read_pull,
             needs="pull-requests: read",
@@ -119,10 +115,12 @@ class GitHubApi:
         )
 
     def pulls_with_commit(self, sha: str) -> tuple[PullRequest, ...]:
-        return self._many(f"/commits/{_part(sha)}/pulls", read_pull, needs="pull-requests: read")
+        return self._ask.many(
+            f"/commits/{_part(sha)}/pulls", read_pull, needs="pull-requests: read"
+        )
 
     def run(self, run_id: int) -> Run:
-        return self._one(f"/actions/runs/{run_id}", read_run, needs="actions: read")
+        return self._ask.one(f"/actions/runs/{run_id}", read_run, needs="actions: read")
 
     def runs(
         self, workflow: str, *, head_sha: str | None = None, since: datetime | None = None
@@ -130,7 +128,7 @@ class GitHubApi:
         parameters = {} if head_sha is None else {"head_sha": head_sha}
         if since is not None:
             parameters["created"] = f">={since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        return self._many(
+        return self._ask.many(
             f"/actions/workflows/{_part(workflow)}/runs",
             read_run,
             needs="actions: read",
@@ -141,13 +139,13 @@ class GitHubApi:
     def rerun(self, run_id: int, *, failed_only: bool = False) -> None:
         what = "rerun-failed-jobs" if failed_only else "rerun"
         # 403: it is running already, which is what the lost request asked for.
-        self._order(f"/actions/runs/{run_id}/{what}", done_if_lost={403})
+        self._ask.order(f"/actions/runs/{run_id}/{what}", done_if_lost={403})
 
     def cancel(self, run_id: int) -> None:
-        self._order(f"/actions/runs/{run_id}/cancel", done_if_lost={409})
+        self._ask.order(f"/actions/runs/{run_id}/cancel", done_if_lost={409})
 
     def artifacts(self, run_id: int) -> tuple[Artifact, ...]:
-        return self._many(
+        return self._ask.many(
             f"/actions/runs/{run_id}/artifacts",
             answers.read_artifact,
             needs="actions: read",
@@ -156,12 +154,12 @@ class GitHubApi:
         )
 
     def download(self, artifact: Artifact, most_bytes: int) -> bytes:
-        path = f"{self._root}/actions/artifacts/{artifact.id}/zip"
+        path = f"/repos/{self.repository}/actions/artifacts/{artifact.id}/zip"
         return self._downloads.fetch(path, most_bytes, needs="actions: read")
 
     def compare(self, base: str, head: str) -> Comparison:
         # The files stand on the first page, whatever its number of commits: ask for one.
-        return self._one(
+        return self._ask.one(
             f"/compare/{_part(base)}...{_part(head)}",
             answers.read_comparison,
             needs="contents: read",
@@ -169,7 +167,7 @@ class GitHubApi:
         )
 
     def statuses(self, sha: str) -> tuple[CommitStatus, ...]:
-        return self._many(
+        return self._ask.many(
             f"/commits/{_part(sha)}/statuses", answers.read_status, needs="statuses: read"
         )
 
@@ -177,10 +175,10 @@ class GitHubApi:
         self, sha: str, *, context: str, state: str, description: str, url: str
     ) -> None:
         body = {"context": context, "state": state, "description": description, "target_url": url}
-        self._write("POST", f"/statuses/{_part(sha)}", body, needs="statuses: write")
+        self._ask.write("POST", f"/statuses/{_part(sha)}", body, needs="statuses: write")
 
     def comments(self, number: int) -> tuple[Comment, ...]:
-        return self._many(
+        return self._ask.many(
             f"/issues/{number}/comments",
             answers.read_comment,
             needs="pull-requests: read",
@@ -189,22 +187,22 @@ class GitHubApi:
 
     def create_comment(self, number: int, body: str) -> Comment:
         path = f"/issues/{number}/comments"
-        answer = self._write(
+        answer = self._ask.write(
             "POST", path, {"body": body}, needs="pull-requests: write", repeat=False
         )
-        return self._read(answer, answers.read_comment, path)
+        return self._ask.read(answer, answers.read_comment, path)
 
     def update_comment(self, comment_id: int, body: str) -> Comment:
         path = f"/issues/comments/{comment_id}"
-        answer = self._write("PATCH", path, {"body": body}, needs="pull-requests: write")
-        return self._read(answer, answers.read_comment, path)
+        answer = self._ask.write("PATCH", path, {"body": body}, needs="pull-requests: write")
+        return self._ask.read(answer, answers.read_comment, path)
 
     def react(self, comment_id: int, content: str) -> None:
         path = f"/issues/comments/{comment_id}/reactions"
-        self._write("POST", path, {"content": content}, needs="pull-requests: write")
+        self._ask.write("POST", path, {"content": content}, needs="pull-requests: write")
 
     def permission(self, login: str) -> Permission:
-        return self._one(
+        return self._ask.one(
             f"/collaborators/{_part(login)}/permission",
             answers.read_permission,
             needs="metadata: read",
@@ -232,62 +230,7 @@ class GitHubApi:
             "conclusion": "neutral",
             "output": {"title": title, "summary": summary, "annotations": lines},
         }
-        self._write("POST", "/check-runs", body, needs="checks: write")
-
-    def _one(
-        self,
-        path: str,
-        reader: Callable[[Fields], _T],
-        *,
-        needs: str,
-        parameters: Mapping[str, str | int] | None = None,
-    ) -> _T:
-        answer = self._transport.ask("GET", self._root + path, needs=needs, parameters=parameters)
-        return self._read(answer, reader, path)
-
-    def _many(
-        self,
-        path: str,
-        reader: Callable[[Fields], _T],
-        *,
-        needs: str,
-        parameters: Mapping[str, str | int] | None = None,
-        below: str | None = None,
-        most: int = PER_PAGE,
-    ) -> tuple[_T, ...]:
-        """All pages up to `most` items; `below`: the key that holds the list."""
-        found: list[_T] = []
-        for page in range(1, most // PER_PAGE + 1):
-            numbered = {**(parameters or {}), "per_page": PER_PAGE, "page": page}
-            answer = self._transport.ask("GET", self._root + path, needs=needs, parameters=numbered)
-            try:
-                items = (
-                    fields_of(answer, path)
-                    if below is None
-                    else Fields(answer, path).objects(below)
-                )
-                found.extend(reader(item) for item in items)
-            except StrangeError as error:
-                raise self._transport.strange(path, str(error)) from None
-            if len(items) < PER_PAGE:
-                break
-        return tuple(found)
-
-    def _read(self, answer: object, reader: Callable[[Fields], _T], path: str) -> _T:
-        try:
-            return reader(Fields(answer, path))
-        except StrangeError as error:
-            raise self._transport.strange(path, str(error)) from None
-
-    def _write(
-        self, verb: str, path: str, body: Mapping[str, object], *, needs: str, repeat: bool = True
-    ) -> object:
-        return self._transport.ask(verb, self._root + path, needs=needs, body=body, repeat=repeat)
-
-    def _order(self, path: str, *, done_if_lost: Collection[int]) -> None:
-        self._transport.ask(
-            "POST", self._root + path, needs="actions: write", done_if_lost=done_if_lost
-        )
+        self._ask.write("POST", "/check-runs", body, needs="checks: write")
 
 
 def _part(name: str) -> str:
@@ -326,9 +269,3 @@ def client_from(environ: Mapping[str, str], *, deadline_s: float) -> GitHubApi:
         api_url=environ["GITHUB_API_URL"],
         deadline_s=deadline_s,
     )
-
-
-if TYPE_CHECKING:
-
-    def _keeps_the_protocol(api: GitHubApi) -> GitHub:
-        return api

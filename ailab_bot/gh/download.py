@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from ailab_bot.gh.client import GitHubError
+from ailab_bot.gh.refusals import unanswered
 from ailab_bot.gh.transport import HEADERS, LOOPBACK, Transport
 
 #: From the first byte asked for to the last received. Trials of 300 scenarios take 3 MB.
@@ -44,7 +45,7 @@ class Downloads:
             try:
                 return self._body(self._place(path, needs), path, most_bytes, needs)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise self._transport.unanswered(f"GET {path}", error) from None
+                raise unanswered(f"GET {path}", error) from None
 
         return self._transport.persist(once)
 
@@ -92,5 +93,5 @@ class Downloads:
                     advice="Run the measurement again; look who changed its workflow.",
                 )
             if self._transport.clock() > end:
-                raise self._transport.unanswered(what, TimeoutError())
+                raise unanswered(what, TimeoutError())
         return bytes(body)

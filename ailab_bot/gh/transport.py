@@ -19,7 +19,8 @@ import requests
 import tenacity
 
 from ailab_bot.errors import UserError
-from ailab_bot.gh.client import GitHubError, NotFoundError, OutOfTimeError
+from ailab_bot.gh.client import GitHubError, OutOfTimeError
+from ailab_bot.gh.refusals import MOST_WORDS, TryAgainError, refusal, unanswered, words_of
 from ailab_bot.version import __version__
 
 #: security.md: at most 8 tries in at most 10 minutes.
@@ -27,24 +28,10 @@ MOST_TRIES = 8
 MOST_RETRYING_S = 600.0
 #: Full jitter draws each pause from 0 to 1, 2, 4, … 60 s, about 62 s for all seven on average.
 LONGEST_PAUSE_S = 60.0
-#: GitHub asks for "at least one minute" where it names no time, and more after each refusal.
-UNNAMED_WAIT_S = 60.0
-#: Characters of GitHub's own words in an error.
-MOST_WORDS = 500
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 
 _T = TypeVar("_T")
-
-
-class TryAgainError(Exception):
-    """A try that failed. `maybe_done`: GitHub may have done it although we saw no answer."""
-
-    def __init__(self, error: GitHubError, *, maybe_done: bool, wait_s: float | None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.maybe_done = maybe_done
-        self.wait_s = wait_s
 
 
 class Transport:
@@ -127,7 +114,7 @@ class Transport:
                 return json.loads(text) if text else None
             except (requests.RequestException, ValueError) as error:
                 lost = True
-                raise self.unanswered(f"{verb} {path}", error) from None
+                raise unanswered(f"{verb} {path}", error) from None
             except TryAgainError as error:
                 lost = lost or error.maybe_done
                 raise
@@ -180,47 +167,10 @@ class Transport:
     def check(
         self, status: int, headers: Mapping[str, str], text: str, what: str, needs: str
     ) -> None:
-        """Nothing for an answer of 2xx; else the error that says what to do."""
-        if status < 300:
-            return
-        words = self._safe(_words(text))
-        if (wait_s := self._limit_s(status, headers, words)) is not None:
-            error = GitHubError(
-                f"GitHub limits our rate: {what}",
-                status=status,
-                why=words,
-                advice="Run the job again later; other jobs of this repository count too.",
-            )
-            raise TryAgainError(error, maybe_done=False, wait_s=wait_s)
-        if status >= 500 or status == 408:
-            error = GitHubError(
-                f"GitHub failed: {what} ({status})",
-                status=status,
-                why=words,
-                advice="https://www.githubstatus.com says whether it is known. Run the job again.",
-            )
-            after = headers.get("retry-after", "")
-            wait_s = float(after) if after.isdecimal() else None
-            raise TryAgainError(error, maybe_done=True, wait_s=wait_s)
-        kind = NotFoundError if status in {404, 410} else GitHubError
-        raise kind(
-            f"GitHub refused: {what} ({status})",
-            status=status,
-            why=words,
-            advice=_advice(status, words, needs),
-        )
-
-    def unanswered(self, what: str, error: Exception) -> TryAgainError:
-        """No answer, or half of one. The type's name alone: texts of HTTP libraries may quote."""
-        return TryAgainError(
-            GitHubError(
-                f"no answer from GitHub: {what}",
-                why=type(error).__name__,
-                advice="Check the runner's network, then run the job again.",
-            ),
-            maybe_done=True,
-            wait_s=None,
-        )
+        """Nothing for an answer of 2xx; else raise what it means."""
+        if status >= 300:
+            words = self._safe(words_of(text))
+            raise refusal(status, headers, words, what, needs, self._now())
 
     def strange(self, what: str, why: str) -> GitHubError:
         """An answer that is not as GitHub documents it."""
@@ -229,19 +179,6 @@ class Transport:
             why=self._safe(why),
             advice="If GITHUB_API_URL is GitHub's, please report this.",
         )
-
-    def _limit_s(self, status: int, headers: Mapping[str, str], words: str) -> float | None:
-        """How long to wait before another try; None where no limit is the reason."""
-        if status not in {403, 429}:
-            return None
-        after, reset = headers.get("retry-after", ""), headers.get("x-ratelimit-reset", "")
-        if after.isdecimal():
-            return float(after)
-        if status == 403 and "rate limit" not in words.lower():
-            return None
-        if headers.get("x-ratelimit-remaining") == "0" and reset.isdecimal():
-            return max(float(reset) - self._now(), 0.0) + 1.0  # both clocks count whole seconds
-        return UNNAMED_WAIT_S
 
     def _pause_s(self, state: tenacity.RetryCallState) -> float:
         named_s = _named_wait_s(state)
@@ -280,30 +217,3 @@ def _checked(api_url: str) -> str:
         why="The token is sent over https only (http: on this machine only).",
         advice="On GitHub it is set for you; elsewhere use https://HOST/api/v3.",
     )
-
-
-def _words(text: str) -> str:
-    """GitHub's `message` and `errors`, on one line; of a page of a proxy only its beginning."""
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        return " ".join(text[:MOST_WORDS].split())
-    if not isinstance(answer, dict):
-        return ""
-    message, errors = answer.get("message", ""), answer.get("errors")
-    return f"{message} {json.dumps(errors)}" if errors else str(message)
-
-
-def _advice(status: int, words: str, needs: str) -> str:
-    permission = f"give the job `permissions: {{{needs}}}`"
-    if status == 401:
-        return "Check the input github-token: it is wrong, has expired or was revoked."
-    if status == 403 and "not accessible" in words:
-        return f"The token may not do this: {permission}."
-    if status == 403:
-        return f"If the token may not do this, {permission}."
-    if status in {404, 410}:
-        return f"It was deleted, or the token may not see it. If it exists, {permission}."
-    if status in {301, 302, 307, 308}:
-        return "The repository was renamed or moved: run the workflow in its new place."
-    return "If the same happens again, please report it with the job's log."
