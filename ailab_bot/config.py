@@ -8,6 +8,7 @@ docs/scenarios.md is the reference of the keys.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ TIERS = ("pull_request", "release")
 PLACEHOLDERS = ("checkout", "scenario_dir")
 
 _ID = re.compile(r"[^\W_][\w.-]{0,63}")
+_HALF = re.compile("[\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _EXAMPLE = """\
   # .ailab/scenarios/my-training/scenario.yml
@@ -173,8 +175,10 @@ class YamlFile:
         text = self._read()
         self.lines = text.splitlines()
         try:
+            loader = yaml.SafeLoader(text)
             depth = 0
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            while loader.check_event():
+                event = loader.get_event()  # type: ignore[no-untyped-call]
                 depth += isinstance(event, yaml.CollectionStartEvent)
                 depth -= isinstance(event, yaml.CollectionEndEvent)
                 self._refuse_event(event, depth)
@@ -187,6 +191,11 @@ class YamlFile:
             raise AssertionError("unreachable") from error
         except yaml.YAMLError as error:
             self.problems.append((0, 0, str(error).replace("\n", " ")))
+            self.raise_problems()
+            raise AssertionError("unreachable") from error
+        except (ValueError, OverflowError) as error:  # an escape such as "\\UFFFFFFFF"
+            mark = loader.get_mark()
+            self.problems.append((mark.line, mark.column, str(error)))
             self.raise_problems()
             raise AssertionError("unreachable") from error
         if not isinstance(node, yaml.MappingNode):
@@ -213,8 +222,10 @@ class YamlFile:
         mark = event.start_mark
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             problem = "aliases and anchors are not allowed"
-        elif getattr(event, "tag", None):
+        elif getattr(event, "tag", None) or getattr(event, "tags", None):
             problem = "tags are not allowed"
+        elif isinstance(event, yaml.ScalarEvent) and _HALF.search(event.value):
+            problem = "half a character (a lone surrogate) is no text"
         elif depth > DEEPEST_NESTING:
             problem = "nested too deeply"
         else:
@@ -377,7 +388,7 @@ class YamlFile:
         marker = self.text(pairs[0][1]) or ""
         try:
             re.compile(marker)
-        except re.error as error:
+        except (re.error, RecursionError, OverflowError) as error:
             self.complain(pairs[0][1], f"not a regular expression: {error}")
         return FirstBatch(FirstBatchMode.MARKER, marker)
 
@@ -492,7 +503,26 @@ class YamlFile:
         return read
 
     def anything(self, node: yaml.Node) -> object:
-        return yaml.SafeLoader("").construct_object(node, deep=True)  # no tag got this far
+        """Any value; its mappings have texts as keys, each once."""
+        if isinstance(node, yaml.SequenceNode):
+            return [self.anything(item) for item in node.value]
+        if isinstance(node, yaml.MappingNode):
+            values: dict[str, object] = {}
+            for key_node, value_node in node.value:
+                key = self.word(key_node)
+                if key is not None and key in values:
+                    self.complain(key_node, f"`{key:.60}` stands there twice")
+                elif key is not None:
+                    values[key] = self.anything(value_node)
+            return values
+        try:
+            value = yaml.SafeLoader("").construct_object(node)  # no tag got this far
+        except (ValueError, OverflowError, yaml.YAMLError):  # a date of month 99, 5,000 digits
+            value = math.nan
+        if isinstance(value, float) and not math.isfinite(value):
+            self.complain(node, f"not a value: `{node.value:.40}`; quote it")
+            return None
+        return value
 
     def check_placeholders(self, node: yaml.Node, word: str) -> None:
         for name in _PLACEHOLDER.findall(word):
@@ -508,6 +538,7 @@ def _kind(node: yaml.Node) -> str:
     if isinstance(node, yaml.SequenceNode):
         return "a list" if node.value else "an empty list"
     kinds = {"int": "a number", "float": "a number", "bool": "true or false", "null": "nothing"}
+    kinds |= {"merge": "a merge of mappings", "value": "a default value", "timestamp": "a date"}
     return kinds.get(node.tag.rpartition(":")[2], "a text")
 
 
