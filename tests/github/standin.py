@@ -12,8 +12,8 @@ A story in five lines; its verbs are what people do, and each gives the webhook 
         assert "no change" in github.bot_comment(pull).body
 
 People:   user, open_pull, push, retarget, edit, close, reopen, merge, delete_fork, comment,
-          edit_comment, delete_comment, open_issue, queue_merge, push_branch, press_rerun,
-          press_cancel
+          edit_comment, delete_comment, open_issue, queue_merge, push_branch, timer,
+          press_rerun, press_cancel
 Actions:  start_run, begin, finish_run (of a pull, a MergeGroup, or None for a branch)
 Read:     events, payload_of, event(name, action), status, statuses, comments, bot_comment, checks,
           requests (each with its status), writes
@@ -209,6 +209,14 @@ class StandIn:
         payload |= {"created": before is None, "deleted": False, "forced": False}
         self._deliver("push", None, payload)
 
+    def timer(self, name: str = "schedule") -> None:
+        """A schedule's or, by `workflow_dispatch`, somebody's start. No example is published."""
+        self._tick()
+        template = render.payload("push", None, self.repository, self.user("acme"))
+        payload = {key: template[key] for key in ("repository", "sender")}
+        more: Json = {"schedule": "7,37 * * * *"} if name == "schedule" else {"inputs": {}}
+        self._deliver(name, None, {**payload, **more})
+
     # Actions
 
     def start_run(
@@ -288,20 +296,35 @@ class StandIn:
         return payload
 
     def environment(
-        self, event: Event, folder: Path, *, token: str | None = None, run_id: int = 1
+        self,
+        event: Event,
+        folder: Path,
+        *,
+        token: str | None = None,
+        run: Run | None = None,
+        workspace: Path | None = None,
     ) -> dict[str, str]:
-        """What GitHub sets for a job that this event starts; the payload lies in `folder`."""
+        """What GitHub sets for a job that this event starts; its files lie in `folder`.
+
+        `run` is the job's own run, where a test wants a real one; `workspace` its checkout.
+        """
         path = folder / f"event-{self.events.index(event)}.json"
         path.write_text(event.payload, encoding="utf-8")
+        temp = folder / "temp"
+        temp.mkdir(exist_ok=True)
         return {
             "GITHUB_ACTIONS": "true",
             "GITHUB_EVENT_NAME": event.name,
             "GITHUB_EVENT_PATH": str(path),
             "GITHUB_REPOSITORY": self.repository.full_name,
-            "GITHUB_RUN_ID": str(run_id),
-            "GITHUB_RUN_ATTEMPT": "1",
+            "GITHUB_RUN_ID": str(run.id if run else 1),
+            "GITHUB_RUN_ATTEMPT": str(run.attempt if run else 1),
             "GITHUB_API_URL": self.server.url,
             "GITHUB_SERVER_URL": render.WEB,
+            "GITHUB_WORKSPACE": str(workspace or self.git or folder),
+            "GITHUB_OUTPUT": str(folder / "output"),
+            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+            "RUNNER_TEMP": str(temp),
             "AILAB_TOKEN": self.token if token is None else token,
         }
 

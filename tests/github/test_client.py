@@ -637,7 +637,9 @@ def test_what_the_token_may_not_do_is_said_with_the_permission_that_is_missing(
     api = connect(token=github.read_token)
     with pytest.raises(GitHubError, match="403") as refused:
         say(api)
-    assert "permissions: {statuses: write}" in refused.value.advice
+    assert "The token may not do this: give the job `permissions: {statuses: write}`" in (
+        refused.value.advice
+    )
     with pytest.raises(GitHubError) as refused:
         api.create_comment(github.open_pull().number, "hello")
     assert "permissions: {pull-requests: write}" in refused.value.advice

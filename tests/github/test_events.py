@@ -275,11 +275,12 @@ def test_a_new_branch_comes_from_nowhere(github: StandIn) -> None:
     assert (moved.before, moved.after) == (sha_of("one"), sha_of("two"))
 
 
-def test_a_timer_knows_its_repository() -> None:
-    repository = payload_examples("push")[0]["repository"]
-    event = parse_event("schedule", {"schedule": "7 * * * *", "repository": repository})
+@pytest.mark.parametrize("name", ["schedule", "workflow_dispatch"])
+def test_a_timer_knows_its_repository(github: StandIn, name: str) -> None:
+    github.timer(name)
+    event = last(github)
     assert isinstance(event, TimerEvent)
-    assert event.repository.full_name == repository["full_name"]
+    assert (event.repository.full_name, event.repository.default_branch) == ("acme/models", "main")
 
 
 def test_an_event_is_read_from_the_file_that_github_names(github: StandIn, tmp_path: Path) -> None:

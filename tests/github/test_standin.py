@@ -12,6 +12,9 @@ from hub import published
 from hub.state import sha_of
 from standin import StandIn, running
 
+from ailab_bot.gh.actions import read_surroundings
+from ailab_bot.gh.event import parse_event
+
 ROOT = "/repos/acme/models"
 SHA = sha_of("any")
 GOOD = {"Accept": "application/vnd.github+json"}
@@ -168,6 +171,16 @@ def test_events_are_as_they_were_and_carry_what_we_do_not_read(github: StandIn) 
     assert payload["pull_request"]["head"]["sha"] == first
     assert payload["repository"]["full_name"] == "acme/models"
     assert {"_links", "merge_commit_sha", "author_association"} <= payload["pull_request"].keys()
+
+
+def test_a_jobs_environment_is_all_that_a_command_reads(github: StandIn, tmp_path: Path) -> None:
+    run = github.start_run(github.open_pull())
+    github.finish_run(run)
+    github.press_rerun(run)
+    around = read_surroundings(github.environment(github.events[-1], tmp_path, run=run))
+    assert (around.run_id, around.attempt) == (run.id, 2)
+    assert around.event() == parse_event("workflow_run", github.payload_of(github.events[-1]))
+    assert around.temp.is_dir()
 
 
 def test_the_published_data_say_where_they_come_from() -> None:
