@@ -161,10 +161,12 @@ sys.audit("ailab.first_batch")
     (tmp_path / "train.py").write_text(script)
     launch = Launch((sys.executable, "train.py"), tmp_path, dict(os.environ), API, 60.0, tmp_path)
     code = (
-        "import pickle, sys, resource\n"
+        "import pickle, re, sys\n"
         "from ailab_bot.measure.execute import execute\n"
         "launch = pickle.load(sys.stdin.buffer)\n"
-        "print(execute(launch).outcome, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "outcome = execute(launch).outcome\n"
+        # Not getrusage: its peak begins with that of the process that forked us.
+        "print(outcome, *re.findall(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()))\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], input=pickle.dumps(launch), capture_output=True, check=True
