@@ -619,6 +619,18 @@ def test_what_cannot_be_run_truly_stops_the_test(
         started(settings, sample, push(site))
 
 
+@pytest.mark.parametrize("context", ["secrets.GITHUB_TOKEN", "needs.first.result", "vars.X"])
+def test_an_action_sees_neither_secrets_nor_needs_nor_variables(
+    settings: Settings, site: Site, tmp_path: Path, context: str
+) -> None:
+    text = (SAMPLES / "greet" / "action.yml").read_text(encoding="utf-8")
+    action = tmp_path / "action.yml"
+    action.write_text(text.replace("${{ inputs.who }}", f"${{{{ {context} }}}}"), encoding="utf-8")
+    curious = replace(settings, actions={"greet": tmp_path, "outer": tmp_path})
+    with pytest.raises(WorkflowError, match=context.split(".", maxsplit=1)[0]):
+        started(curious, "composite.yml", push(site))
+
+
 # --- how jobs end --------------------------------------------------------------------------------
 
 
@@ -662,6 +674,8 @@ def test_a_job_over_its_time_is_cancelled(settings: Settings, site: Site) -> Non
     run = started(settings, "ends.yml", push(site, seconds="60", minutes="0.03"))
     assert run.job("work").conclusion == "cancelled"
     assert run.job("work").timeout_minutes == 0.03
+    assert run.job("work").step("long").outcome == "cancelled"
+    assert "interrupted" in run.job("work").step("long").log
     assert any("maximum execution time" in note.message for note in run.job("work").annotations)
     assert not still_runs(settings)
 

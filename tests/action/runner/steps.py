@@ -77,9 +77,6 @@ def _run_step(job: JobState, scope: Scope, step: Mapping[str, Any]) -> StepResul
         "steps": scope.steps,
         "env": {**job.env, **scope.env},
     }
-    if scope.action:  # an action sees neither the workflow's secrets nor what its job needs
-        for hidden in ("secrets", "needs", "vars"):
-            del contexts[hidden]
     going_on = False
     try:
         draft.env = {**scope.env, **language.texts(step.get("env"), contexts)}

@@ -140,9 +140,6 @@ class _Run:
     ) -> list[Planned]:
         """The jobs to run for one id; what needs no running is in `jobs` when this returns."""
         job = self.tree["jobs"][job_id]
-        if kept and not _failed(self.previous, job_id):
-            self.jobs[job_id] = dict(kept)
-            return []
         self.jobs[job_id] = {}
         known = {**contexts, "needs": self._needs_context(job)}
         try:
