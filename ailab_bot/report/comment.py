@@ -37,6 +37,7 @@ MARKER = "<!-- ailab:comment -->"
 _OPEN_ROWS = 15
 #: Scenarios explained, worst first.
 _MOST_EXPLAINED = 5
+_MOST_MACHINES = 10
 #: How much of each list is rendered, tried in turn until the comment fits.
 _ROW_LIMITS = (1000, 300, 150, 75, 40, 20, 10, 5, 1)
 
@@ -100,6 +101,7 @@ def _context(report: Report, limit: int) -> dict[str, object]:
         advice = "The list of scenarios below says why each was left out."
     ordered = sorted(report.verdicts, key=words.rank)
     failures = sorted(report.failures, key=lambda failure: not failure.blocks_the_change)
+    machines = _counted(report.machines or (report.machine,))
     return {
         "marker": MARKER,
         "icon_of_all": _icon(report),
@@ -121,7 +123,8 @@ def _context(report: Report, limit: int) -> dict[str, object]:
         "left": _grouped(report.plan.left)[:limit],
         "choices_left_out": max(0, len(_measured(report)) - limit),
         "notes": report.notes[:10],
-        "machines": _counted(report.machines or (report.machine,))[: min(limit, 10)],
+        "machines": machines[:_MOST_MACHINES],
+        "machines_left_out": max(0, len(machines) - _MOST_MACHINES),
         **(_pull_context(report, pull, limit) if pull else {"pull": None}),
     }
 
@@ -140,7 +143,7 @@ def _pull_context(report: Report, pull: PullContext, limit: int) -> dict[str, ob
         "lost": list(lost.items())[: min(limit, 5)],
         "lost_left_out": max(0, len(lost) - min(limit, 5)),
         "edits": pulls.edits_line(pull),
-        "commands": pulls.commands_line(),
+        "commands": pulls.commands_list(),
         "run": pulls.run_text(pull),
         "base_link": commit_link(report.base.sha, pull.server_url, pull.repository),
         "head_link": commit_link(report.head.sha, pull.server_url, pull.repository),

@@ -8,6 +8,7 @@ Links are made of checked parts only: a link to anything but our own repository'
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ailab_bot.report import words
 
@@ -15,6 +16,8 @@ from ailab_bot.report import words
 #: wherever in a line it stands.
 _PROSE = re.compile(r"(?!\d+[.)])[A-Za-z0-9][A-Za-z0-9 ,.;:%±()'-]*")
 _REFERENCE = re.compile(r"GH-\d|www\.|:\w", re.IGNORECASE)
+#: Lines of output shown; their end says why.
+_MOST_LINES = 20
 _SERVER = re.compile(r"https?://[A-Za-z0-9.-]{1,200}(:\d{1,5})?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
 _RUN_PATH = re.compile(r"/actions/runs/\d{1,20}(/attempts/\d{1,6})?")
@@ -29,6 +32,12 @@ def code_span(text: str, most: int = words.LONGEST_NAME) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
+def code_list(texts: Sequence[str], most: int) -> str:
+    """Code spans with commas, and how many more there are than `most`."""
+    shown = ", ".join(code_span(text) for text in texts[:most])
+    return shown + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
 def prose(text: str, most: int = words.LONGEST_NAME) -> str:
     """A sentence as such when it is made of letters and figures alone, else an inert code span."""
     harmless = _PROSE.fullmatch(text) and not _REFERENCE.search(text)
@@ -36,8 +45,8 @@ def prose(text: str, most: int = words.LONGEST_NAME) -> str:
 
 
 def code_block(lines: tuple[str, ...]) -> str:
-    """Untrusted lines as an inert fenced block."""
-    shown = [words.clean(line, 200) for line in lines]
+    """The last untrusted lines as an inert fenced block."""
+    shown = [words.clean(line, 200) for line in lines[-_MOST_LINES:]]
     fence = "`" * max(3, _longest_backticks("\n".join(shown)) + 1)
     return "\n".join([f"{fence}text", *shown, fence])
 

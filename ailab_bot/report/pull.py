@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from ailab_bot.model.report import GateMode, PullContext, Report
 from ailab_bot.model.verdict import Conclusion, Pattern, VerdictKind
-from ailab_bot.report.markdown import code_span, commit_link, run_link
+from ailab_bot.report.markdown import code_list, code_span, commit_link, run_link
 
 #: What a slash command takes as an argument.
 _ARGUMENT = re.compile(r"[a-z0-9_.-]{1,64}")
 _SHA = re.compile(r"[0-9a-f]{40}")
-#: Scenarios named in a suggested command.
+#: Scenarios named in a suggested command or step.
 _MOST_NAMED = 3
 
 COMMANDS = (
@@ -68,11 +68,11 @@ def steps(report: Report, pull: PullContext) -> tuple[str, ...]:
             "**Intended?** A maintainer other than the author accepts it for this commit: "
             f"`/ailab accept {pull.head_sha} <reason>`"
         )
-    judged = {verdict.scenario for verdict in report.verdicts}
-    if any(f.scenario not in judged and not f.blocks_the_change for f in report.failures):
+    broken = _broken(report)
+    if broken:
         found.append(
-            "**Mend the scenario or the machine**, as failed trials give no verdict on speed; then "
-            "`/ailab rerun failed`"
+            f"**Mend the scenario or the machine** of {code_list(broken, _MOST_NAMED)}: failed "
+            "trials give no verdict on speed. Then `/ailab rerun failed`"
         )
     elif pull.infra or report.interrupted or report.conclusion is Conclusion.ERROR:
         found.append("**Measure what is missing:** `/ailab rerun failed`")
@@ -84,16 +84,14 @@ def steps(report: Report, pull: PullContext) -> tuple[str, ...]:
 
 def edits_line(pull: PullContext) -> str:
     """That the change edits what judges it, and that it was not judged by that; empty if not."""
-    edited = pull.pull_edits_definitions
-    if not edited:
+    if not pull.pull_edits_definitions:
         return ""
-    shown = ", ".join(code_span(path) for path in edited[:5])
-    more = f" and {len(edited) - 5} more" if len(edited) > 5 else ""
-    return f"This change edits {shown}{more}; it was judged by the base's version."
+    edited = code_list(pull.pull_edits_definitions, 5)
+    return f"This change edits {edited}; it was judged by the base's version."
 
 
-def commands_line() -> str:
-    return " · ".join(f"`/ailab {usage}` {what}" for usage, what in COMMANDS)
+def commands_list() -> str:
+    return "\n".join(f"- `/ailab {usage}` {what}" for usage, what in COMMANDS)
 
 
 def run_text(pull: PullContext) -> str:
@@ -105,6 +103,13 @@ def run_text(pull: PullContext) -> str:
 def _regressed(report: Report) -> list[str]:
     kinds = VerdictKind.REGRESSION
     return list(dict.fromkeys(v.scenario for v in report.verdicts if v.kind is kinds and v.gates))
+
+
+def _broken(report: Report) -> list[str]:
+    """Scenarios whose failures neither blame head nor leave a verdict."""
+    judged = {verdict.scenario for verdict in report.verdicts}
+    lost = (f.scenario for f in report.failures if not f.blocks_the_change)
+    return [scenario for scenario in dict.fromkeys(lost) if scenario not in judged]
 
 
 def _rerun(scenarios: Sequence[str]) -> str:

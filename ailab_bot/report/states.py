@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from ailab_bot.model.report import PullContext
 from ailab_bot.report.comment import MARKER, MOST_CHARACTERS, utf16_length
-from ailab_bot.report.markdown import code_span, commit_link, prose
-from ailab_bot.report.pull import commands_line, run_text
+from ailab_bot.report.markdown import code_list, code_span, commit_link, prose
+from ailab_bot.report.pull import commands_list, run_text
 
 _OPEN, _CLOSE = "<!-- ailab:banner -->", "<!-- /ailab:banner -->"
 #: Only directly below the marker: what a report quotes further down is not ours to remove.
@@ -64,7 +64,7 @@ def render_measuring(
     return _page(
         f"⏳ Measuring {count} {noun}{last}",
         f"{head} against {code_span(pull.base_ref)}. The result will stand here.",
-        f"Scenarios: {_listed(scenarios, 40)}." if scenarios else "",
+        f"Scenarios: {code_list(scenarios, 40)}." if scenarios else "",
         _footer(pull),
     )
 
@@ -138,10 +138,5 @@ def _page(title: str, *paragraphs: str) -> str:
 def _footer(pull: PullContext) -> str:
     return (
         f"<details><summary>Log and commands</summary>\n\n{run_text(pull)}\n\n"
-        f"{commands_line()}\n\n</details>"
+        f"{commands_list()}\n\n</details>"
     )
-
-
-def _listed(names: Sequence[str], most: int) -> str:
-    shown = ", ".join(code_span(name) for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

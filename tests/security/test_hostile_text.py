@@ -19,12 +19,23 @@ import pytest
 from cmarkgfm.cmark import Options
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.sample_reports import HEAD_SHA, HOSTILE, PULL, SAMPLES, STATES, explanation
+from unit.sample_reports import (
+    CRASH,
+    HEAD_SHA,
+    HOSTILE,
+    PULL,
+    SAMPLES,
+    STATES,
+    explanation,
+    report,
+    verdict,
+)
 
-from ailab_bot.model.report import Report
+from ailab_bot.model.report import Machine, Report
+from ailab_bot.model.verdict import Explanation, ImportChange, PhaseShift, VerdictKind
 from ailab_bot.report import replies, states, status
 from ailab_bot.report.annotations import annotate
-from ailab_bot.report.comment import render_comment
+from ailab_bot.report.comment import MOST_CHARACTERS, render_comment, utf16_length
 from ailab_bot.report.markdown import code_block, code_span, commit_link, prose, run_link
 from ailab_bot.report.summary import render_summary
 
@@ -148,6 +159,39 @@ def test_only_whole_commits_are_linked() -> None:
     assert commit_link(HEAD_SHA[:12], PULL.server_url, PULL.repository) == "`9ab37e109ab3`"
     assert commit_link(HEAD_SHA, "https://x)", PULL.repository) == "`9ab37e109ab3`"
     assert commit_link(HEAD_SHA, PULL.server_url, PULL.repository).startswith("[`9ab37e109ab3`](")
+
+
+@pytest.mark.parametrize("letter", ["`", "x", "\U0001f534"])
+def test_the_longest_texts_in_the_greatest_number_fit(letter: str) -> None:
+    """Everything of the greatest length and number that a trial could carry, and more."""
+    names = [f"{letter * 1000}{i}" for i in range(200)]
+    why = Explanation(
+        names[0],
+        phases=tuple(PhaseShift(name, 0.1, 0.2) for name in names),
+        imports_added=tuple(ImportChange(name, 1.0, 1, name) for name in names),
+        imports_removed=tuple(ImportChange(name, 1.0, 1, name) for name in names),
+        note=names[0],
+    )
+    crash = replace(CRASH, reason=names[0], advice=names[0], output_tail=tuple(names) * 50)
+    made = report(
+        *(verdict(name, VerdictKind.REGRESSION, 0.2, reason=name) for name in names),
+        *(verdict(names[0], VerdictKind.REGRESSION, 0.2, metric=name) for name in names),
+        failures=tuple(replace(crash, scenario=name) for name in names),
+        explanations=tuple(replace(why, scenario=name) for name in names),
+        notes=tuple(names),
+        machines=tuple(Machine(name, 4, 1 << 30, name, name) for name in names),
+        blocks=dict.fromkeys(names, (0.1,) * 500),
+        pull=replace(
+            PULL,
+            base_ref=names[0],
+            infra=tuple((name, name) for name in names),
+            pull_edits_definitions=tuple(names),
+        ),
+    )
+    assert utf16_length(render_comment(made)) <= MOST_CHARACTERS
+    assert utf16_length(replies.explain(made)) <= MOST_CHARACTERS
+    assert utf16_length(replies.explain(made, names[:1])) <= MOST_CHARACTERS
+    assert len(render_summary(made).encode()) <= 1 << 20
 
 
 def texts_of_states(text: str) -> list[str]:

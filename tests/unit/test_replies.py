@@ -69,7 +69,7 @@ def test_an_explanation_holds_all_the_evidence() -> None:
     reply = replies.explain(PULL_REGRESSION, ["tabular-mlp"])
     for fact in (
         "+18.2\u00a0%", "+15.1 to +21.4\u00a0% at 86\u00a0%", "threshold 5\u00a0%, margin 2\u00a0%",
-        "2,400 to 1", "16 of 40 used, 8 of them fresh", "`interpreter`", "`first_batch`",
+        "2,400 to 1", "16 of 40 blocks used, 8 of them fresh", "`interpreter`", "`first_batch`",
         "`pandas`", "peak memory", "16 of 16 blocks", "9ab37e109ab3", "4f0c1d2e4f0c",
     ):  # fmt: skip
         assert fact in reply, fact
