@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sample_reports import (
     BLOCKING,
+    CRASH,
     HEAD_SHA,
     PULL,
     PULL_MIXED,
@@ -67,6 +68,12 @@ def test_a_regression_can_be_mended_doubted_or_accepted() -> None:
 def test_nobody_is_told_to_accept_a_crash() -> None:
     assert "accept" not in steps_of("pull-head-fails")
     assert "`/ailab rerun vision-cnn`" in steps_of("pull-head-fails")
+
+
+def test_a_crash_beside_a_regression_is_not_accepted_with_it() -> None:
+    both = replace(PULL_REGRESSION, failures=(CRASH,))
+    assert "accept" not in "\n".join(steps(both, BLOCKING))
+    assert "accept" in "\n".join(steps(PULL_REGRESSION, BLOCKING))
 
 
 def test_what_is_accepted_advisory_or_clean_is_not_to_be_accepted() -> None:
