@@ -46,6 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     arguments = _parser().parse_args(argv)
     try:
+        if argv is None and arguments.run in {_ab, _measure, _calibrate, _demo}:
+            from ailab_bot.measure.clean import drop_secrets
+
+            drop_secrets()  # what is measured can read our own environment
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
         _tell("ailab: interrupted\n")

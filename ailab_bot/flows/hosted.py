@@ -7,9 +7,10 @@ quick, and what runs a pull request's code does not hold a token.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ailab_bot.errors import RunnerError, UserError
@@ -31,6 +32,14 @@ from ailab_bot.measure.git import ensure_commits, open_repository
 
 #: What a nightly measurement compares with.
 NIGHT = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time of day, and how to wait: both are arguments, so that a story needs no time."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ailab_bot.errors import UserError
-from ailab_bot.flows.hosted import check_disk, fresh_folder, plan_here
+from ailab_bot.flows.hosted import Clock, check_disk, fresh_folder, plan_here
 from ailab_bot.gh.actions import Surroundings, read_surroundings, say
 from ailab_bot.gh.client import CommitStatus
 from ailab_bot.gh.event import CommentEvent, Event, WorkflowRunEvent
@@ -26,11 +25,13 @@ if TYPE_CHECKING:
     from ailab_bot.model.shard import ShardResult
     from ailab_bot.report.progress import Progress
 
+_REAL = Clock()
+
 #: Planning waits this long for GitHub at the most.
 _PLAN_PATIENCE_S = 120.0
 
 
-def plan_job(environ: Mapping[str, str]) -> int:
+def plan_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """Write the matrix of the measuring jobs; `[]` where nothing is to be measured."""
     from ailab_bot.report.plan import render_plan
 
@@ -39,9 +40,10 @@ def plan_job(environ: Mapping[str, str]) -> int:
     def statuses_of(sha: str) -> tuple[CommitStatus, ...]:
         from ailab_bot.gh.api import client_from
 
-        return client_from(environ, deadline_s=time.monotonic() + _PLAN_PATIENCE_S).statuses(sha)
+        deadline_s = time.monotonic() + _PLAN_PATIENCE_S
+        return client_from(environ, deadline_s=deadline_s, sleep=clock.sleep).statuses(sha)
 
-    found = plan_here(around, statuses_of, datetime.now(UTC))
+    found = plan_here(around, statuses_of, clock.now())
     if found is None:
         say("notice", "There is no earlier commit to compare with, so nothing is measured.")
         around.set_output("matrix", "[]")
@@ -70,39 +72,40 @@ def measure_job(environ: Mapping[str, str], progress: Progress) -> ShardResult:
     definitions = read_definitions(
         clone, shard.definitions, fresh_folder(around, "definitions"), around.config
     )
-    python = environ.get("AILAB_PYTHON") or None
+    # What the repository configured wins over the action's default.
+    python = definitions.config.python or environ.get("AILAB_PYTHON") or None
     return measure_shard(shard, clone, definitions, around.out(), progress, python)
 
 
-def gate_job(environ: Mapping[str, str]) -> int:
+def gate_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """A measurement has begun: pending."""
     from ailab_bot.flows.gate import open_gate
     from ailab_bot.flows.trusted import open_desk
 
     around = read_surroundings(environ)
     event = _run_event(around.event())
-    return _tell(around, open_gate(open_desk(around, environ, event.repository), event.run))
+    return _tell(around, open_gate(open_desk(around, environ, event.repository, clock), event.run))
 
 
-def publish_job(environ: Mapping[str, str]) -> int:
+def publish_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """A measurement has ended: decide and post."""
     from ailab_bot.flows.publish import publish
     from ailab_bot.flows.trusted import open_desk
 
     around = read_surroundings(environ)
     event = _run_event(around.event())
-    return _tell(around, publish(open_desk(around, environ, event.repository), event.run))
+    return _tell(around, publish(open_desk(around, environ, event.repository, clock), event.run))
 
 
-def report_job(environ: Mapping[str, str]) -> int:
+def report_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """A protected branch was measured: decide, post the status of its commit."""
     from ailab_bot.flows.trusted import report_here
 
     around = read_surroundings(environ)
-    return _tell(around, report_here(around, environ, datetime.now(UTC)))
+    return _tell(around, report_here(around, environ, clock))
 
 
-def command_job(environ: Mapping[str, str]) -> int:
+def command_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """Somebody commented."""
     from ailab_bot.flows.command import obey
     from ailab_bot.flows.trusted import open_desk
@@ -115,19 +118,19 @@ def command_job(environ: Mapping[str, str]) -> int:
             why=f"It is `{around.event_name}`; `command` reads issue_comment.",
             advice="Use examples/ailab-command.yml.",
         )
-    answer = obey(open_desk(around, environ, event.repository), event)
+    answer = obey(open_desk(around, environ, event.repository, clock), event)
     say("notice", f"answered with {answer.reaction}" if answer.reaction else "not for the bot")
     return 0
 
 
-def sweep_job(environ: Mapping[str, str]) -> int:
+def sweep_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """End what was left pending; 3 where some of it could not be."""
     from ailab_bot.flows.sweep import sweep
     from ailab_bot.flows.trusted import open_desk
 
     around = read_surroundings(environ)
     event = around.event()
-    desk = open_desk(around, environ, event.repository)
+    desk = open_desk(around, environ, event.repository, clock)
     bot_id = desk.definitions_of(event.repository.default_branch).config.github.bot_id
     found = sweep(desk, bot_id)
     say("notice", f"{len(found.ended)} ended, {len(found.live)} still at work")

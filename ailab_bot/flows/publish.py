@@ -76,6 +76,10 @@ def publish(desk: Desk, run: Run) -> Published:
         run = newest
     if (newest.id, newest.attempt) > (run.id, run.attempt):
         return Published(None, f"attempt {newest.attempt} of run {newest.id} speaks for the commit")
+    if run.conclusion == "action_required":
+        text = "A maintainer has to approve the workflows of this pull request first"
+        set_gate(desk, run.head_sha, Conclusion.ERROR, text, run.url)
+        return Published(Conclusion.ERROR, text)
     try:
         return _publish(desk, run)
     except AilabError as error:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from ailab_bot.flows.assemble import assemble
 from ailab_bot.flows.definitions import Definitions, read_definitions
 from ailab_bot.flows.desk import Desk, gate_state, set_gate
-from ailab_bot.flows.hosted import fresh_folder, plan_here
+from ailab_bot.flows.hosted import Clock, fresh_folder, plan_here
 from ailab_bot.flows.ingest import ingest
 from ailab_bot.flows.policy import policy_notes
 from ailab_bot.flows.publish import Published, chosen_artifacts, parcels_of
@@ -30,9 +29,14 @@ from ailab_bot.report import status
 JOB_S = 12 * 60.0
 
 
-def open_desk(around: Surroundings, environ: Mapping[str, str], repository: Repository) -> Desk:
+def open_desk(
+    around: Surroundings,
+    environ: Mapping[str, str],
+    repository: Repository,
+    clock: Clock,
+) -> Desk:
     """What a trusted job works with. UserError where its token or its clone is missing."""
-    github = client_from(environ, deadline_s=time.monotonic() + JOB_S)
+    github = client_from(environ, deadline_s=time.monotonic() + JOB_S, sleep=clock.sleep)
     known: dict[str, Definitions] = {}
 
     def definitions_of(branch: str) -> Definitions:
@@ -50,15 +54,15 @@ def open_desk(around: Surroundings, environ: Mapping[str, str], repository: Repo
         definitions_of=definitions_of,
         repository_id=repository.id,
         public=repository.public,
-        now=lambda: datetime.now(UTC),
+        now=clock.now,
         temp=around.temp,
     )
 
 
-def report_here(around: Surroundings, environ: Mapping[str, str], now: datetime) -> Published:
+def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) -> Published:
     """The report of a protected branch's measurement, from the artifacts of this very run."""
-    desk = open_desk(around, environ, around.event().repository)
-    found = plan_here(around, desk.github.statuses, now)
+    desk = open_desk(around, environ, around.event().repository, clock)
+    found = plan_here(around, desk.github.statuses, clock.now())
     if found is None:
         return Published(None, "nothing to compare with")
     change, definitions = found

@@ -240,7 +240,9 @@ def _part(name: str) -> str:
     return quote(name, safe="")
 
 
-def client_from(environ: Mapping[str, str], *, deadline_s: float) -> GitHubApi:
+def client_from(
+    environ: Mapping[str, str], *, deadline_s: float, sleep: Callable[[float], None] = time.sleep
+) -> GitHubApi:
     """The client that a workflow's environment describes; UserError names what is missing.
 
     `deadline_s` is on time.monotonic's scale: when the job will be stopped, less what it still
@@ -268,4 +270,5 @@ def client_from(environ: Mapping[str, str], *, deadline_s: float) -> GitHubApi:
         environ["AILAB_TOKEN"],
         api_url=environ["GITHUB_API_URL"],
         deadline_s=deadline_s,
+        sleep=sleep,
     )

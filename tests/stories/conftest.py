@@ -1,0 +1,18 @@
+"""The office as a fixture; the stand-in fails a test whose requests GitHub does not describe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from office import Office
+from standin import running
+
+
+@pytest.fixture
+def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
+    for name in ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"):
+        monkeypatch.setenv(name, "2026-03-01T12:00:00Z")
+    with running() as github:
+        yield Office(tmp_path, github)
