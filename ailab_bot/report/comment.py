@@ -38,6 +38,8 @@ _OPEN_ROWS = 15
 #: Scenarios explained, worst first.
 _MOST_EXPLAINED = 5
 _MOST_MACHINES = 10
+#: Verdicts whose reason is given, worst first: what did not change has much the same one.
+_MOST_REASONS = 60
 #: How much of each list is rendered, tried in turn until the comment fits.
 _ROW_LIMITS = (1000, 300, 150, 75, 40, 20, 10, 5, 1)
 
@@ -110,12 +112,13 @@ def _context(report: Report, limit: int) -> dict[str, object]:
         "report": report,
         "passes": _passes(report),
         "rows": _split(ordered, limit),
-        "method": ordered[:limit],
+        "method": ordered[: min(limit, _MOST_REASONS)],
         "control": words.control_text(report.policy, len(ordered)),
         "margins": _range([verdict.margin for verdict in ordered]),
         "thresholds": _range([verdict.threshold for verdict in ordered]),
-        "method_left_out": max(0, len(ordered) - limit),
+        "method_left_out": max(0, len(ordered) - min(limit, _MOST_REASONS)),
         "blocking": [f for f in failures if f.blocks_the_change][: min(limit, 10)],
+        "blocking_in_all": sum(failure.blocks_the_change for failure in failures),
         "other_failures": [f for f in failures if not f.blocks_the_change][: min(limit, 20)],
         "failures_left_out": _left_out_failures(failures, limit),
         "moved": _moved(report, ordered)[: min(limit, _MOST_EXPLAINED)],

@@ -31,7 +31,7 @@ def headline(
         more = f" and {len(regressed) - 1} more" if len(regressed) > 1 else ""
         title = _grown(regressed[0], name)
         return (
-            f"{title[:1].upper()}{title[1:]}{more}",
+            f"{title[:1].upper()}{title[1:]}{more}{_also_failing(blocking, name)}",
             "Look at why below; then mend it, or say in the pull request why it is worth the wait.",
         )
     if blocking:
@@ -109,6 +109,13 @@ def _grown(verdict: Verdict, name: Callable[[str], str]) -> str:
     if verdict.metric == "ttfb_s":
         return f"Slower to first batch: {_effect(verdict, name)}"
     return f"{_metric(verdict, name)} grew: {_effect(verdict, name)}"
+
+
+def _also_failing(blocking: Sequence[FailureSummary], name: Callable[[str], str]) -> str:
+    if not blocking:
+        return ""
+    one = len(blocking) == 1
+    return f"; head fails in {name(blocking[0].scenario) if one else f'{len(blocking)} more'}"
 
 
 def _of(verdicts: Sequence[Verdict], kind: VerdictKind, gates: bool) -> list[Verdict]:

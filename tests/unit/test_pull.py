@@ -76,6 +76,14 @@ def test_a_crash_beside_a_regression_is_not_accepted_with_it() -> None:
     assert "accept" in "\n".join(steps(PULL_REGRESSION, BLOCKING))
 
 
+def test_many_crashes_hide_neither_the_slowest_nor_themselves() -> None:
+    text = render_comment(SAMPLES["pull-many"])
+    assert text.splitlines()[1].endswith("+15.8\u00a0% and 10 more; head fails in 20 more")
+    table = text.index("| Scenario |")
+    assert text[:table].count("Traceback") <= 2 * 5 + 8
+    assert text.index("<details><summary>Head fails in 18 more") < table
+
+
 def test_what_is_accepted_advisory_or_clean_is_not_to_be_accepted() -> None:
     assert steps_of("pull-accepted") == steps_of("pull-clean") == ""
     assert "accept" not in steps_of("pull-advisory")
