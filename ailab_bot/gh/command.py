@@ -18,6 +18,9 @@ _ARGUMENT = re.compile(r"[a-z0-9_.-]{1,64}")
 #: Short SHAs as GitHub shows them have 7 digits.
 _SHA = re.compile(r"[0-9a-f]{7,40}")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+#: Below a paragraph this makes a heading of it; a line that begins like the other ends a paragraph.
+_UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*")
+_OTHER_BLOCK = re.compile(r" {0,3}(>|#{1,6}([ \t]|$)|`{3}|~{3}|[-*+]([ \t]|$)|1[.)][ \t]|<)")
 #: Longer ones are no commands, and GitHub's own limit is 65,536.
 _LONGEST_BODY = 70_000
 MOST_SCENARIOS = 20
@@ -96,6 +99,8 @@ def parse_command(body: str) -> Command | Mistake | None:
     word, *arguments = first.split() or [""]
     if first != first.lstrip() or word.lower() != PREFIX:
         return None
+    if _is_heading(lines):
+        return None
     if word != PREFIX:
         return Mistake(Fault.ARGUMENTS, why="Commands are lower case.")
     if any(_is_command(line) for line in _spoken(lines[1:])):
@@ -141,6 +146,16 @@ def _with_scenarios(name: str, rest: list[str]) -> Command | Mistake:
     if not names:
         return wrong("`run` needs scenarios, or `all`.")
     return Run((), everything=True) if names == (alone,) else Run(names)
+
+
+def _is_heading(lines: list[str]) -> bool:
+    """Whether the paragraph that begins the comment is underlined."""
+    for line in lines[1:]:
+        if _UNDERLINE.fullmatch(line):
+            return True
+        if not line.strip() or _OTHER_BLOCK.match(line):
+            return False
+    return False
 
 
 def _is_command(line: str) -> bool:
