@@ -157,21 +157,8 @@ def test_a_reason_is_cut_and_keeps_its_words() -> None:
 
 _SOME = ("/ailab", "/ailab rerun a", "/ailab run all", f"/ailab accept {SHA} why", "/ailab cancel")
 _MARKS = (
-    "",
-    "```",
-    "~~~",
-    "> ",
-    "# ",
-    "    ",
-    "<!--",
-    "-->",
-    "===",
-    "---",
-    "- ",
-    "`",
-    "text",
-    "\t",
-)
+    "", "```", "~~~", "> ", "# ", "    ", "<!--", "-->", "===", "---", "- ", "`", "text", "\t",
+)  # fmt: skip
 _line = st.builds("".join, st.lists(st.sampled_from(_SOME + _MARKS), max_size=3))
 _bodies = st.one_of(
     st.text(max_size=200),
