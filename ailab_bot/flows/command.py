@@ -143,11 +143,11 @@ def _accept(
     if not pull.head_sha.startswith(command.sha):
         return Answer(REFUSED, replies.head_moved(command.sha, pull.head_sha))
     case = open_case(desk, Subject(run, pull, pull.base_ref), desk.around.capacity_s)
-    if case.acceptance is not None and case.acceptance.user_id == event.author.id:
-        return Answer(DONE)
     gate = case.gate
-    if run.status != "completed" or gate is None or gate.state != Conclusion.FAILURE.value:
-        return Answer(REFUSED, replies.nothing_to_accept(pull.head_sha))
+    fails = gate is not None and gate.state == Conclusion.FAILURE.value
+    if run.status != "completed" or not fails:
+        known = case.acceptance is not None and case.acceptance.user_id == event.author.id
+        return Answer(DONE) if known else Answer(REFUSED, replies.nothing_to_accept(pull.head_sha))
     acceptance = Acceptance(event.author.id, event.author.login, command.reason)
     desk.github.create_status(
         pull.head_sha,
@@ -184,7 +184,9 @@ def _measure(desk: Desk, case: Case, command: Rerun | RunMore) -> Answer:
         if not request_text(request):  # too many to name: GitHub knows which jobs failed
             request, failed_only = None, run.conclusion != "success"
     elif command.scenarios:
-        request = Request(run.id, run.attempt + 1, command.scenarios, widens=False)
+        expected = {scenario.id.lower() for scenario in case.change.expected}
+        widens = not expected.issuperset(command.scenarios)  # whoever names it wants it
+        request = Request(run.id, run.attempt + 1, command.scenarios, widens=widens)
     if request is not None:
         text = request_text(request)
         if not text:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from ailab_bot.errors import UserError
 from ailab_bot.flows.change import (
@@ -57,7 +56,6 @@ class Desk:
     repository_id: int
     public: bool
     now: Callable[[], datetime]
-    temp: Path
 
 
 @dataclass(frozen=True)

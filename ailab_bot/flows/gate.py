@@ -19,8 +19,7 @@ from ailab_bot.flows.publish import Published
 from ailab_bot.gh.client import Run
 from ailab_bot.model.verdict import Conclusion
 from ailab_bot.report import status
-from ailab_bot.report.markdown import commit_link
-from ailab_bot.report.states import with_banner
+from ailab_bot.report.states import mark_stale
 
 
 def open_gate(desk: Desk, run: Run) -> Published:
@@ -46,8 +45,6 @@ def open_gate(desk: Desk, run: Run) -> Published:
     if comment is None:
         return Published(Conclusion.PENDING, text)
     context = context_of(desk, case, Conclusion.PENDING)
-    head = commit_link(run.head_sha, context.server_url, context.repository)
-    last = f"about {max(1, round(change.minutes))}\u00a0min"
-    banner = f"⏳ **Measuring {head}** ({last}). What follows is what was measured last."
-    desk.github.update_comment(comment.id, with_banner(comment.body, banner))
+    body = mark_stale(comment.body, context, now=run.head_sha, minutes=change.minutes)
+    desk.github.update_comment(comment.id, body)
     return Published(Conclusion.PENDING, text, comment_url=comment.url)

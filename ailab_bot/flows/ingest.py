@@ -14,6 +14,7 @@ from ailab_bot.errors import AilabError, UserError
 from ailab_bot.flows.assemble import Findings
 from ailab_bot.flows.change import ChangePlan
 from ailab_bot.flows.shard import RESULT, TRIALS
+from ailab_bot.gh.client import GitHubError, NotFoundError, TooLargeError
 from ailab_bot.model.exchange import LARGEST_RESULT_BYTES, fingerprint, result_from_json
 from ailab_bot.model.report import Machine
 from ailab_bot.model.scenario import Scenario
@@ -38,6 +39,7 @@ NO_RESULT = "no result arrived from its runner"
 SHORTEST_TTFB_S = 0.005
 #: Phases sum to TTFB but for rounding to a microsecond each.
 _PHASE_GAP, _PHASE_GAP_S = 0.01, 0.001
+_GONE = (NotFoundError, TooLargeError)
 #: A trial is ended at its time-out, and seen to be a moment later.
 _LATE = 1.1
 UNKNOWN_MACHINE = Machine("not known", 0, 0, "not known", "not known")
@@ -73,6 +75,8 @@ def ingest(parcels: Sequence[Parcel], change: ChangePlan) -> tuple[Findings, dic
         try:
             result, trials = _read(parcel, change, where)
         except (AilabError, BadJsonError) as error:
+            if isinstance(error, GitHubError) and not isinstance(error, _GONE):
+                raise  # GitHub does not answer now, which says nothing about the shard
             why = getattr(error, "why", "") or str(error)
             kept.notes[f"{where} is not used: {why}"] = None
             continue

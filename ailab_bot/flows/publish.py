@@ -64,7 +64,8 @@ class Published:
 def publish(desk: Desk, run: Run) -> Published:
     """Post what a finished run of a measuring workflow found. Safe to repeat.
 
-    An error ends the status too, then goes on to the caller.
+    An error of ours or of the repository's ends the status too, then goes on to the caller. Where
+    GitHub does not answer, the status is left to the sweeper, which asks again.
     """
     if not is_ours(desk, run):
         return Published(None, "not one of this repository's measuring workflows")
@@ -82,9 +83,11 @@ def publish(desk: Desk, run: Run) -> Published:
         return Published(Conclusion.ERROR, text)
     try:
         return _publish(desk, run)
-    except AilabError as error:
-        why = clean(error.what, 100)
-        set_gate(desk, run.head_sha, Conclusion.ERROR, status.failed(why), run.url)
+    except GitHubError:
+        raise
+    except Exception as error:
+        what = error.what if isinstance(error, AilabError) else "The bot failed; see its log"
+        set_gate(desk, run.head_sha, Conclusion.ERROR, status.failed(clean(what, 100)), run.url)
         raise
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from ailab_bot.errors import AilabError
 from ailab_bot.flows.desk import MEASURE_FILE, QUEUE_FILE, Desk, gate_of, is_ours, set_gate
 from ailab_bot.flows.publish import publish
 from ailab_bot.gh.client import OutOfTimeError, Run
@@ -18,6 +17,8 @@ from ailab_bot.report import status
 
 #: The report has this long after a run's end before it counts as lost.
 GRACE = timedelta(minutes=10)
+#: After so long nobody tries to read the results any more: the status ends without them.
+GIVE_UP = timedelta(hours=6)
 #: GitHub ends a job after 6 hours and a run that waits for a runner after 24: a run that is older
 #: will not end any more.
 OLDEST_RUN = timedelta(hours=26)
@@ -55,8 +56,8 @@ def sweep(desk: Desk, bot_id: int) -> Swept:
             _sweep_one(desk, run, bot_id, found)
         except OutOfTimeError:
             raise
-        except AilabError as error:
-            found.failed[run.head_sha] = error.what
+        except Exception as error:
+            found.failed[run.head_sha] = getattr(error, "what", repr(error))
     return found
 
 
@@ -68,7 +69,7 @@ def _sweep_one(desk: Desk, run: Run, bot_id: int, found: Swept) -> None:
     gate = gate_of(desk.github.statuses(run.head_sha), bot_id)
     if gate is not None and gate.state != Conclusion.PENDING.value:
         return
-    if run.status == "completed":
+    if run.status == "completed" and age < GIVE_UP:
         publish(desk, run)
     else:
         text = status.swept(age.total_seconds() / 3600)

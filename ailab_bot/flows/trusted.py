@@ -55,7 +55,6 @@ def open_desk(
         repository_id=repository.id,
         public=repository.public,
         now=clock.now,
-        temp=around.temp,
     )
 
 

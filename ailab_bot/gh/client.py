@@ -27,6 +27,10 @@ class NotFoundError(GitHubError):
     """It does not exist, or this token may not see it: GitHub answers both alike."""
 
 
+class TooLargeError(GitHubError):
+    """It holds more bytes than we take; nothing of it was kept."""
+
+
 class OutOfTimeError(GitHubError):
     """GitHub wants us to wait longer than the job can; nothing is waited for."""
 
@@ -179,7 +183,7 @@ class GitHub(Protocol):
         ...
 
     def download(self, artifact: Artifact, most_bytes: int) -> bytes:
-        """The zip as it is; GitHubError beyond `most_bytes`."""
+        """The zip as it is; TooLargeError beyond `most_bytes`."""
         ...
 
     def compare(self, base: str, head: str) -> Comparison:

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from ailab_bot.gh.client import GitHubError
+from ailab_bot.gh.client import TooLargeError
 from ailab_bot.gh.refusals import unanswered
 from ailab_bot.gh.transport import HEADERS, LOOPBACK, Transport
 
@@ -87,7 +87,7 @@ class Downloads:
         for piece in answer.iter_raw():
             body += piece
             if len(body) > most_bytes:
-                raise GitHubError(
+                raise TooLargeError(
                     f"{what} is larger than {most_bytes} bytes",
                     why="A measure job of ours writes far less; nothing of it is used.",
                     advice="Run the measurement again; look who changed its workflow.",

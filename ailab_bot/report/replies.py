@@ -129,17 +129,6 @@ def nothing_to_accept(head_sha: str) -> str:
     )
 
 
-def closed() -> str:
-    return "This pull request is closed, so nothing is measured. Open it again first.\n"
-
-
-def already_queued(head_sha: str) -> str:
-    return (
-        f"{code_span(head_sha[:12])} is being measured or waits for it already: nothing was added. "
-        "The comment above says how far it is.\n"
-    )
-
-
 def nothing_to_do(command: str) -> str:
     """For a rerun of what failed where nothing did, or a cancel where nothing runs."""
     what = "nothing is running" if command == "cancel" else "nothing is without a result"

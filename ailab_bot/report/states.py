@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from ailab_bot.model.report import PullContext
 from ailab_bot.report.comment import MARKER, MOST_CHARACTERS, utf16_length
-from ailab_bot.report.markdown import code_list, code_span, commit_link, prose
+from ailab_bot.report.markdown import commit_link, prose
 from ailab_bot.report.pull import commands_list, run_text
 
 _OPEN, _CLOSE = "<!-- ailab:banner -->", "<!-- /ailab:banner -->"
@@ -53,22 +53,6 @@ _NOW = {
 }
 
 
-def render_measuring(
-    pull: PullContext, sha: str, minutes: float | None, scenarios: Sequence[str]
-) -> str:
-    """The comment while the first commit is measured. `minutes`: expected, None where unknown."""
-    head = commit_link(sha, pull.server_url, pull.repository)
-    count = len(scenarios)
-    noun = "scenario" if count == 1 else "scenarios"
-    last = "" if minutes is None else f", about {max(1, round(minutes))}\u00a0min"
-    return _page(
-        f"⏳ Measuring {count} {noun}{last}",
-        f"{head} against {code_span(pull.base_ref)}. The result will stand here.",
-        f"Scenarios: {code_list(scenarios, 40)}." if scenarios else "",
-        _footer(pull),
-    )
-
-
 def render_superseded(pull: PullContext, old_sha: str, new_sha: str) -> str:
     """The comment when a push came before the first result."""
     old = commit_link(old_sha, pull.server_url, pull.repository)
@@ -98,17 +82,11 @@ def render_not_measured(
     )
 
 
-def mark_stale(
-    body: str, pull: PullContext, *, now: str, shown: str = "", minutes: float | None = None
-) -> str:
-    """Our comment `body` with a banner: `now` is being measured, what follows is of `shown`.
-
-    `shown` may be empty where it is not known: the comment itself says of which commit it is.
-    """
+def mark_stale(body: str, pull: PullContext, *, now: str, minutes: float) -> str:
+    """Our comment `body` with a banner: `now` is being measured, what follows is older."""
     new = commit_link(now, pull.server_url, pull.repository)
-    old = f"is of {commit_link(shown, pull.server_url, pull.repository)}" if shown else "is older"
-    last = "" if minutes is None else f" (about {max(1, round(minutes))}\u00a0min)"
-    return with_banner(body, f"⏳ **Measuring {new}**{last}. What follows {old}.")
+    last = f"about {max(1, round(minutes))}\u00a0min"
+    return with_banner(body, f"⏳ **Measuring {new}** ({last}). What follows is older.")
 
 
 def with_banner(body: str, text: str) -> str:

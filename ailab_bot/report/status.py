@@ -42,17 +42,9 @@ def measuring(scenarios: int, runners: int, minutes: float | None = None) -> str
     return _line(text if minutes is None else f"{text}, about {max(1, round(minutes))} min")
 
 
-def planning() -> str:
-    return "Looking at which scenarios this change touches"
-
-
 def queued(scenarios: Sequence[str] = ()) -> str:
     """Asked for, and not begun. Without scenarios: all of the plan."""
     return _line(f"Waiting to be measured again: {', '.join(scenarios) or 'all scenarios'}")
-
-
-def off() -> str:
-    return "Off: nothing is measured and nothing blocks"
 
 
 def superseded(by_sha: str) -> str:

@@ -197,10 +197,9 @@ def test_the_longest_texts_in_the_greatest_number_fit(letter: str) -> None:
 def texts_of_states(text: str) -> list[str]:
     pull = replace(PULL, base_ref=text)
     return [
-        states.render_measuring(pull, text, 3, [text, text]),
         states.render_superseded(pull, text, text),
         *(states.render_not_measured(pull, text, k, [text, text]) for k in states.NotMeasured),
-        states.mark_stale(STATES["state-superseded"], pull, now=text, shown=text),
+        states.mark_stale(STATES["state-superseded"], pull, now=text, minutes=3),
     ]
 
 
@@ -212,7 +211,7 @@ def texts_of_replies(text: str) -> list[str]:
         replies.head_moved(text, text),
         replies.accept_without_sha(text),
         replies.accept_without_reason(text),
-        replies.already_queued(text),
+        replies.not_yet(text),
         replies.nothing_to_accept(text),
         replies.not_allowed(text),
         replies.rights_unknown(text),

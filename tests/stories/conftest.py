@@ -10,9 +10,14 @@ from office import Office
 from standin import running
 
 
-@pytest.fixture
-def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every commit is made on the same day: the same story gives the same SHAs, and comments."""
     for name in ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"):
         monkeypatch.setenv(name, "2026-03-01T12:00:00Z")
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
     with running() as github:
         yield Office(tmp_path, github)

@@ -309,3 +309,46 @@ def test_sixty_four_scenarios_stay_within_the_budget_of_requests(tmp_path: Path)
         assert office.gate(pull).state == "failure"
         assert len(github.requests) <= 40
         assert github.writes <= 10
+
+
+def test_an_artifact_that_github_does_not_give_now_is_asked_for_again_by_the_sweeper(
+    office: Office,
+) -> None:
+    pull = office.open_pull()
+    run = office.begin(pull)
+    office.github.will("blob", *[answer(500) for _ in range(20)])
+    with pytest.raises(AilabError):
+        office.finish(run)
+    assert office.gate(pull).state == "pending"
+    assert run.attempt == 1, "nothing is measured again for a failure of GitHub's"
+    office.github.server.blob_faults.clear()
+    office.github.wait(11 * 60)
+    office.sweep()
+    assert office.gate(pull).state == "success"
+
+
+def test_a_comment_that_github_refuses_leaves_the_status_as_it_is(office: Office) -> None:
+    pull = office.open_pull()
+    run = office.begin(pull)
+    office.github.will(COMMENT, *[answer(500) for _ in range(20)])
+    with pytest.raises(AilabError):
+        office.finish(run)
+    assert office.gate(pull).state == "success"
+
+
+def test_one_run_that_cannot_be_swept_does_not_stop_the_others(office: Office) -> None:
+    broken, fine = office.open_pull(head="broken"), office.open_pull(head="fine")
+    runs = [office.begin(pull) for pull in (broken, fine)]
+    for run in runs:
+        shards = office.plan(run)
+        parcels = {f"ailab-trials-1-{s.index}": office.parcel(s, {}) for s in shards}
+        office.github.finish_run(run, artifacts=parcels)
+    office.handled = len(office.github.events)
+    office.github.wait(11 * 60)
+    office.github.will("repos/list-commit-statuses-for-ref", *[answer(500) for _ in range(8)])
+    assert office.sweep() == 3
+    states = {office.gate(pull).state for pull in (broken, fine)}
+    assert states == {"pending", "success"}
+    office.github.wait(31 * 60)
+    assert office.sweep() == 0
+    assert {office.gate(pull).state for pull in (broken, fine)} == {"success"}

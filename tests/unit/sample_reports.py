@@ -23,7 +23,6 @@ from ailab_bot.report.replies import explain, help_text
 from ailab_bot.report.states import (
     NotMeasured,
     mark_stale,
-    render_measuring,
     render_not_measured,
     render_superseded,
 )
@@ -402,9 +401,6 @@ SAMPLES = {
 
 #: Comments that are no report.
 STATES = {
-    "state-measuring": render_measuring(
-        PULL, HEAD_SHA, 12.4, ("tabular-mlp", "vision-cnn", "recsys")
-    ),
     "state-superseded": render_superseded(PULL, HEAD_SHA, "5e11f00d" * 5),
     "state-machines": render_not_measured(
         PULL,
@@ -417,7 +413,7 @@ STATES = {
     ),
     "state-cancelled": render_not_measured(PULL, HEAD_SHA, NotMeasured.CANCELLED),
     "state-stale": mark_stale(
-        render_comment(PULL_REGRESSION), PULL, now="5e11f00d" * 5, shown=HEAD_SHA, minutes=12
+        render_comment(PULL_REGRESSION), PULL, now="5e11f00d" * 5, minutes=12
     ),
     "state-explain": explain(PULL_REGRESSION, ("tabular-mlp",)),
     "state-help": help_text(),

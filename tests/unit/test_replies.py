@@ -94,7 +94,8 @@ def test_an_explanation_of_too_much_says_what_is_left_out() -> None:
 def test_no_reply_is_taken_for_a_command_or_for_the_sticky_comment() -> None:
     texts = [
         replies.help_text(), replies.not_allowed("run"), replies.rights_unknown("run"),
-        replies.own_change(), replies.closed(), replies.already_queued(HEAD_SHA),
+        replies.own_change(), replies.never_measured(), replies.not_yet(HEAD_SHA),
+        replies.too_many(), replies.too_old(),
         replies.nothing_to_do("cancel"), replies.nothing_to_do("rerun"),
         replies.nothing_to_accept(HEAD_SHA), replies.explain(PULL_REGRESSION),
         replies.bad_arguments("accept", "It needs a commit."),

@@ -12,7 +12,6 @@ from ailab_bot.report.comment import MARKER, MOST_CHARACTERS, render_comment, ut
 from ailab_bot.report.states import (
     NotMeasured,
     mark_stale,
-    render_measuring,
     render_not_measured,
     with_banner,
     without_banner,
@@ -30,19 +29,18 @@ def test_each_text_reads_as_it_did(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_banner_stands_below_the_marker_and_goes_without_a_trace(name: str) -> None:
     comment = render_comment(SAMPLES[name])
-    stale = mark_stale(comment, PULL, now=NEXT, shown=HEAD_SHA)
+    stale = mark_stale(comment, PULL, now=NEXT, minutes=3)
     assert stale.startswith(MARKER + "\n<!-- ailab:banner -->\n> ⏳ **Measuring [`5e11f00d5e11`]")
-    assert stale.index("What follows is of [`9ab37e109ab3`]") < stale.index("### ")
+    assert stale.index("What follows is older.") < stale.index("### ")
     assert without_banner(stale) == comment
 
 
 def test_a_later_banner_replaces_the_earlier_one() -> None:
     comment = render_comment(SAMPLES["clean"])
-    first = mark_stale(comment, PULL, now=NEXT, shown=HEAD_SHA, minutes=3)
-    second = mark_stale(first, PULL, now=HEAD_SHA)
+    first = mark_stale(comment, PULL, now=NEXT, minutes=3)
+    second = mark_stale(first, PULL, now=HEAD_SHA, minutes=9)
     assert "5e11f00d" not in second
-    assert "What follows is older." in second
-    assert second == mark_stale(comment, PULL, now=HEAD_SHA)
+    assert second == mark_stale(comment, PULL, now=HEAD_SHA, minutes=9)
 
 
 def test_a_quoted_banner_further_down_is_left_alone() -> None:
@@ -59,7 +57,7 @@ def test_any_two_banners_over_any_body_leave_the_second(body: str, text: str) ->
 
 def test_a_full_comment_has_room_for_its_banner() -> None:
     comment = render_comment(PULL_MANY)
-    stale = mark_stale(comment, PULL, now=NEXT, shown=HEAD_SHA, minutes=1e9)
+    stale = mark_stale(comment, PULL, now=NEXT, minutes=1e9)
     assert utf16_length(stale) <= MOST_CHARACTERS
     assert without_banner(stale) == comment
 
@@ -82,9 +80,3 @@ def test_nothing_measured_says_what_happened_why_and_what_to_do(kind: NotMeasure
     assert "- and 4 more" in text
     assert "`/ailab rerun`" in text
     assert "never counts as good" in text
-
-
-def test_what_is_expected_is_said_only_when_it_is_known() -> None:
-    assert "about 12\u00a0min" in render_measuring(PULL, HEAD_SHA, 12.4, ["a"])
-    unknown = render_measuring(PULL, HEAD_SHA, None, ["a"])
-    assert "Measuring 1 scenario\n" in unknown
