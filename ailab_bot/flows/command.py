@@ -156,7 +156,7 @@ def _accept(
         description=acceptance_text(acceptance),
         url=event.url,
     )
-    publish_case(desk, replace(case, acceptance=acceptance))
+    publish_case(desk, replace(case, acceptance=acceptance), annotates=False)
     return Answer(DONE)
 
 

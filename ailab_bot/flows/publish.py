@@ -53,12 +53,16 @@ CHECK = "AI Lab imports"
 
 @dataclass(frozen=True)
 class Published:
-    """What was done. `conclusion` is the status's; None: nothing was posted, `why` says why not."""
+    """What was done. `conclusion` is the status's; None: nothing was posted, `why` says why not.
+
+    `warning`: what could not be posted beside status and comment.
+    """
 
     conclusion: Conclusion | None
     why: str = ""
     report: Report | None = None
     comment_url: str = ""
+    warning: str = ""
 
 
 def publish(desk: Desk, run: Run) -> Published:
@@ -119,8 +123,8 @@ def _superseded(desk: Desk, subject: Subject) -> Published:
     return Published(Conclusion.ERROR, text, comment_url=comment.url)
 
 
-def publish_case(desk: Desk, case: Case) -> Published:
-    """Judge a case whose run is complete, and post it."""
+def publish_case(desk: Desk, case: Case, *, annotates: bool = True) -> Published:
+    """Judge a case whose run is complete, and post it. `annotates`: the lines are not marked yet."""
     run, change = case.subject.run, case.change
     if change.refusal:
         return _nothing(desk, case, Conclusion.ERROR, "Refused: " + change.refusal)
@@ -151,8 +155,8 @@ def publish_case(desk: Desk, case: Case) -> Published:
         body = render_comment(report)
     bot_id = case.definitions.config.github.bot_id
     comment = put_comment(desk, case.subject.pull.number, body, bot_id)
-    _annotate(desk, case, report)
-    return Published(state, text, report, comment.url)
+    warning = _annotate(desk, case, report) if annotates else ""
+    return Published(state, text, report, comment.url, warning)
 
 
 def judge_case(
@@ -250,20 +254,25 @@ def _try_again(desk: Desk, case: Case) -> bool:
     return True
 
 
-def _annotate(desk: Desk, case: Case, report: Report) -> None:
+def _annotate(desk: Desk, case: Case, report: Report) -> str:
+    """Mark the lines that import more; a text where GitHub refuses that, which decides nothing."""
     patches = {file.path: file.patch for file in case.comparison.files}
     remarks = annotate(report.explanations, patches)
     if not remarks:
-        return
+        return ""
     count = len(remarks)
     noun = "line imports" if count == 1 else "lines import"
-    desk.github.create_check(
-        case.subject.run.head_sha,
-        name=CHECK,
-        title=f"{count} changed {noun} more before the first batch",
-        summary="The verdict is in the pull request's comment; the gate is `ailab/gate`.",
-        annotations=remarks,
-    )
+    try:
+        desk.github.create_check(
+            case.subject.run.head_sha,
+            name=CHECK,
+            title=f"{count} changed {noun} more before the first batch",
+            summary="The verdict is in the pull request's comment; the gate is `ailab/gate`.",
+            annotations=remarks,
+        )
+    except GitHubError as error:
+        return f"Lines were not marked: {error.what}"
+    return ""
 
 
 def _reproduce(change: ChangePlan) -> str:
