@@ -124,7 +124,7 @@ def _superseded(desk: Desk, subject: Subject) -> Published:
 
 
 def publish_case(desk: Desk, case: Case, *, annotates: bool = True) -> Published:
-    """Judge a case whose run is complete, and post it. `annotates`: the lines are not marked yet."""
+    """Judge a case whose run is complete, and post it. `annotates`: no line is marked yet."""
     run, change = case.subject.run, case.change
     if change.refusal:
         return _nothing(desk, case, Conclusion.ERROR, "Refused: " + change.refusal)
