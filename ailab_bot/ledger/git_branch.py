@@ -121,8 +121,8 @@ def append(
     raise LedgerError(
         f"history could not be written to {ledger.branch}",
         why=last.why if last else f"Other writers were faster {MOST_TRIES} times.",
-        advice="The verdict does not depend on it. The records are queued if a queue was given; "
-        "the sweeper writes them later.",
+        advice="The verdict does not depend on it; the sweeper makes the records again later. The "
+        "job needs `contents: write`, and no rule may forbid pushes to this branch.",
     )
 
 
@@ -141,6 +141,11 @@ def check_place(place: Place) -> None:
         )
 
 
+def unbound_environ() -> dict[str, str]:
+    """Our environment without what would bind git to another repository than the one it is in."""
+    return {name: text for name, text in os.environ.items() if not _BINDING.fullmatch(name)}
+
+
 class _FaultError(RunnerError):
     """A failure of the connection or the remote."""
 
@@ -150,9 +155,8 @@ class _Git:
 
     def __init__(self, ledger: Ledger) -> None:
         self.root = ledger.repository
-        inherited = {k: v for k, v in os.environ.items() if not _BINDING.fullmatch(k)}
         self.env = {
-            **inherited,
+            **unbound_environ(),
             **ledger.variables,
             "GIT_TERMINAL_PROMPT": "0",
             "LC_ALL": "C",  # its messages are read

@@ -1,7 +1,7 @@
 """Number 17 of the nineteen: sixteen concurrent writers of history keep sixteen records.
 
 Real git, real processes, a real bare repository. And what else holds for history: it never
-touches the user's work, never forces, and is queued when it cannot be written.
+touches the user's work and never forces.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from ailab_bot.ledger.git_branch import (
     RecordConflictError,
     append,
 )
-from ailab_bot.ledger.queue import enqueue, record, replay
 from ailab_bot.ledger.records import Record, place_of, record_from_json, record_to_json
 
 WRITERS = 16
@@ -194,58 +193,16 @@ def test_a_remote_that_refuses_is_soon_given_up(clone: Path, remote: Path) -> No
     assert len(waits.seconds) == MOST_FAULTS - 1
 
 
-def test_history_that_is_unavailable_is_queued_and_written_later(
-    clone: Path, remote: Path, tmp_path: Path
-) -> None:
-    queue, ledger, away = tmp_path / "queue", Ledger(clone), tmp_path / "away.git"
-    remote.rename(away)
-    records = {("ab", f"{number}.json"): f"{number}\n" for number in range(3)}
-    why = record(ledger, queue, records, sleep=Waits(), rng=random.Random(1))
-    assert "could not be written" in why
-    assert "does not appear to be a git repository" in why
-    outcome = replay(ledger, queue, sleep=Waits(), rng=random.Random(1))
-    assert (outcome.written, outcome.left) == (0, 3)
-    assert outcome.problem
-    away.rename(remote)
-    outcome = replay(ledger, queue, sleep=Waits(), rng=random.Random(1))
-    assert (outcome.written, outcome.left, outcome.problem) == (3, 0, "")
-    assert files(remote) == {f"ab/{number}.json": str(number) for number in range(3)}
-    assert commits(remote) == 1, "a queue is one push"
-    assert not [path for path in queue.rglob("*") if path.is_file()]
-    assert record(ledger, queue, records, sleep=Waits(), rng=random.Random(1)) == ""
-    assert replay(ledger, queue, sleep=Waits(), rng=random.Random(1)).written == 0
-
-
-def test_a_record_that_history_refuses_does_not_stop_the_others(
-    clone: Path, remote: Path, tmp_path: Path
-) -> None:
-    queue, ledger = tmp_path / "queue", Ledger(clone)
-    write(ledger, {("ab", "x.json"): "one"})
-    enqueue(queue, ("ab", "x.json"), "two")
-    enqueue(queue, ("ab", "y.json"), "new")
-    (queue / "ab" / ".new-torn").write_text("{")
-    (queue / "ab" / "link").symlink_to("/etc/passwd")
-    outcome = replay(ledger, queue, sleep=Waits(), rng=random.Random(1))
-    assert (outcome.written, outcome.left) == (1, 0)
-    assert outcome.refused == (("ab", "x.json"),)
-    assert files(remote) == {"ab/x.json": "one", "ab/y.json": "new"}
-    assert (queue / ".refused" / "ab_x.json").read_text() == "two", "kept for a person"
-    assert replay(ledger, queue, sleep=Waits(), rng=random.Random(1)).refused == ()
-
-
 @pytest.mark.parametrize(
     "place",
     [(), ("",), ("..", "x"), (".git", "x"), ("a/b",), ("-x",), ("a\n",), ("a" * 101,), ("a.",)],
     ids=repr,
 )
 def test_a_record_lies_where_its_name_says_and_nowhere_else(
-    place: tuple[str, ...], clone: Path, tmp_path: Path
+    place: tuple[str, ...], clone: Path
 ) -> None:
     with pytest.raises(UserError, match="not a record's name"):
         write(Ledger(clone), {place: "x"})
-    with pytest.raises(UserError, match="not a record's name"):
-        enqueue(tmp_path / "queue", place, "x")
-    assert not (tmp_path / "queue").exists()
 
 
 RECORD = Record(
@@ -289,6 +246,7 @@ BAD = {
     "verdicts": [1],
     "runner_seconds": "1",
     "schema": 2,
+    "origin": "baseline",
     "extra": 1,
 }
 
