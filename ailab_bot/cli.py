@@ -143,6 +143,7 @@ def _add_parts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for name, text in (
         ("gate", "GitHub: say that a measurement has begun"),
         ("publish", "GitHub: decide from raw trials, post comment and status"),
+        ("history", "GitHub: record what was published"),
         ("command", "GitHub: carry out a slash command"),
         ("sweep", "GitHub: end what was left pending"),
     ):
@@ -420,6 +421,7 @@ def _hosted(arguments: argparse.Namespace) -> int:
     job = {
         "gate": jobs.gate_job,
         "publish": jobs.publish_job,
+        "history": jobs.history_job,
         "command": jobs.command_job,
         "sweep": jobs.sweep_job,
     }[arguments.job]

@@ -309,13 +309,20 @@ class YamlFile:
     def whole(self, least: int, most: int) -> Reader:
         def read(node: yaml.Node) -> int | None:
             text = node.value if isinstance(node, yaml.ScalarNode) else ""
-            if not (text.isascii() and text.isdecimal() and least <= int(text[:9]) <= most):
+            short = text.isascii() and text.isdecimal() and len(text) <= 18
+            if not (short and least <= int(text) <= most):
                 limits = f"a whole number from {least} to {most}"
                 self.complain(node, f"expected {limits}, {_found(node)}")
                 return None
             return int(text)
 
         return read
+
+    def flag(self, node: yaml.Node) -> bool | None:
+        if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:bool":
+            return str(node.value).lower() in {"true", "yes", "on"}
+        self.complain(node, f"expected true or false, {_found(node)}")
+        return None
 
     def sequence(self, node: yaml.Node, what: str) -> list[yaml.Node] | None:
         if isinstance(node, yaml.SequenceNode) and node.value:
@@ -422,6 +429,7 @@ class YamlFile:
                 "shard_minutes": self.whole(5, 360),
                 "bot_id": self.whole(1, 10**9 - 1),
                 "hosted": self.ids,
+                "history": self.flag,
             },
         )
         return GitHub(**{k: v for k, v in values.items() if v is not None})  # type: ignore[arg-type]
@@ -444,9 +452,14 @@ class YamlFile:
             wanted = "a mapping such as {cpu: {labels: [ubuntu-latest], count: 4}}"
             self.complain(node, f"expected {wanted}, {_found(node)}")
             return None
+        if len(node.value) > MOST_SHARDS:
+            self.complain(node, f"at most {MOST_SHARDS} kinds of runners, each has its own shards")
+            return None
         pools: dict[str, Pool] = {}
         for key, value in node.value:
-            name = str(key.value)
+            name = self.word(key)
+            if name is None:
+                continue
             if name in pools:
                 self.complain(key, f"`{name:.60}` stands there twice")
             pools[name] = self.pool(value)
@@ -468,8 +481,14 @@ class YamlFile:
         )
 
     def labels(self, node: yaml.Node) -> tuple[str, ...]:
-        items = self.sequence(node, "labels such as [self-hosted, gpu]") or ()
-        return tuple(word for word in map(self.word, items) if word)
+        found: list[str] = []
+        for item in self.sequence(node, "labels such as [self-hosted, gpu]") or ():
+            word = self.word(item)
+            if word in found:
+                self.complain(item, f"`{word:.60}` stands there twice")
+            elif word:
+                found.append(word)
+        return tuple(found)
 
     def pin(self, node: yaml.Node) -> Pin:
         text = str(node.value) if isinstance(node, yaml.ScalarNode) else ""

@@ -65,6 +65,7 @@ def assemble(
         pull=pull,
         machines=findings.machines,
         blocks=_effects(findings.trials),
+        trial_seconds=_seconds(findings.trials),
     )
 
 
@@ -86,3 +87,12 @@ def _effects(trials: Sequence[Trial]) -> Mapping[str, tuple[float, ...]]:
         )
         for scenario, each in own.items()
     }
+
+
+def _seconds(trials: Sequence[Trial]) -> Mapping[str, float]:
+    """Of each scenario that reached a first batch at all, the sum of its trials' TTFB."""
+    sums: dict[str, float] = {}
+    for trial in trials:
+        if "ttfb_s" in trial.metrics:
+            sums[trial.scenario] = sums.get(trial.scenario, 0.0) + trial.metrics["ttfb_s"]
+    return sums

@@ -21,6 +21,7 @@ from ailab_bot.flows.change import (
     requests_in,
 )
 from ailab_bot.flows.definitions import Definitions
+from ailab_bot.flows.history import expected_s
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.client import (
     Comment,
@@ -48,11 +49,16 @@ _QUEUE_BRANCH = "gh-readonly-queue/"
 
 @dataclass(frozen=True)
 class Desk:
-    """`definitions_of` gives the newest commit of a base branch; `public`: so is the repository."""
+    """`definitions_of` gives the newest commit of a base branch; `public`: so is the repository.
+
+    `ledger_tip`: the newest commit of the history's branch, in the workspace's clone; None where
+    there is none, or it cannot be had now.
+    """
 
     github: GitHub
     around: Surroundings
     definitions_of: Callable[[str], Definitions]
+    ledger_tip: Callable[[], str | None]
     repository_id: int
     public: bool
     now: Callable[[], datetime]
@@ -155,8 +161,17 @@ def open_case(desk: Desk, subject: Subject, capacity_s: float | None = None) -> 
         public=desk.public,
         in_queue=subject.pull is None,
         capacity_s=capacity_s,
+        expected_s=_expected_s(desk, definitions),
     )
     return Case(subject, definitions, comparison, statuses, change, acceptance_in(statuses, bot_id))
+
+
+def _expected_s(desk: Desk, definitions: Definitions) -> dict[str, float]:
+    """What the planning job knew, or a little more: it decides no more than shards and words."""
+    if not definitions.config.github.history:
+        return {}
+    names = [scenario.id for scenario in definitions.scenarios]
+    return expected_s(desk.around.workspace, desk.ledger_tip(), names)
 
 
 def context_of(

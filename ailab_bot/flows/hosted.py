@@ -16,6 +16,7 @@ from pathlib import Path
 from ailab_bot.errors import RunnerError, UserError
 from ailab_bot.flows.change import ChangePlan, Target, plan_change, requests_in
 from ailab_bot.flows.definitions import Definitions, read_definitions
+from ailab_bot.flows.history import BRANCH, expected_s
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.client import CommitStatus
 from ailab_bot.gh.event import (
@@ -74,6 +75,11 @@ def plan_here(
     target = Target(change.base, change.head, around.run_id, around.attempt, change.tier)
     bot_id = definitions.config.github.bot_id
     statuses = statuses_of(change.head) if around.attempt > 1 else ()
+    expected = {}
+    if definitions.config.github.history:
+        # A checkout of the whole history has fetched its branch too; without it nothing is known.
+        names = [scenario.id for scenario in definitions.scenarios]
+        expected = expected_s(clone.root, clone.remote_tip(BRANCH), names)
     return plan_change(
         definitions,
         target,
@@ -81,6 +87,7 @@ def plan_here(
         public=event.repository.public,
         in_queue=change.in_queue,
         capacity_s=around.capacity_s,
+        expected_s=expected,
     ), definitions
 
 

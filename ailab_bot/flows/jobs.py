@@ -9,11 +9,12 @@ required status alone. Heavy modules are imported by the job that needs them: pl
 from __future__ import annotations
 
 import json
+import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ailab_bot.errors import UserError
+from ailab_bot.errors import AilabError, UserError
 from ailab_bot.flows.hosted import Clock, check_disk, fresh_folder, plan_here
 from ailab_bot.gh.actions import Surroundings, read_surroundings, say
 from ailab_bot.gh.client import CommitStatus
@@ -21,7 +22,9 @@ from ailab_bot.gh.event import CommentEvent, Event, WorkflowRunEvent
 from ailab_bot.model.exchange import shard_from_json, shards_to_json
 
 if TYPE_CHECKING:
+    from ailab_bot.flows.desk import Desk
     from ailab_bot.flows.publish import Published
+    from ailab_bot.ledger.records import Record
     from ailab_bot.model.shard import ShardResult
     from ailab_bot.report.progress import Progress
 
@@ -29,6 +32,8 @@ _REAL = Clock()
 
 #: Planning waits this long for GitHub at the most.
 _PLAN_PATIENCE_S = 120.0
+#: Asking GitHub for the records, of the 10 minutes that their job has.
+_HISTORY_PATIENCE_S = 240.0
 
 
 def plan_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
@@ -89,12 +94,53 @@ def gate_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
 
 def publish_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """A measurement has ended: decide and post."""
+    from ailab_bot.flows.history import records_of
     from ailab_bot.flows.publish import publish
     from ailab_bot.flows.trusted import open_desk
 
     around = read_surroundings(environ)
     event = _run_event(around.event())
-    return _tell(around, publish(open_desk(around, environ, event.repository, clock), event.run))
+    desk = open_desk(around, environ, event.repository, clock)
+    done = publish(desk, event.run)
+    status = _tell(around, done)
+    if done.report is not None:
+        base = desk.definitions_of(done.report.base.ref)
+        if base.config.github.history:
+            _hand_over(around, records_of(done.report, event.run))
+    return status
+
+
+def history_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
+    """Write the records that this run's job before has made; 3 where history cannot be written.
+
+    Whatever comes of it, the verdict has been posted.
+    """
+    from ailab_bot.flows.history import ARTIFACT, BRANCH, FILE, write_history
+    from ailab_bot.gh.api import client_from
+    from ailab_bot.gh.artifacts import read_zip
+    from ailab_bot.gh.fetch import access
+    from ailab_bot.ledger.git_branch import Ledger, LedgerError
+    from ailab_bot.ledger.records import LARGEST_FILE_BYTES, records_from_json
+
+    around = read_surroundings(environ)
+    deadline_s = time.monotonic() + _HISTORY_PATIENCE_S
+    github = client_from(environ, deadline_s=deadline_s, sleep=clock.sleep)
+    own = [each for each in github.artifacts(around.run_id) if each.name == ARTIFACT]
+    if not own:
+        say("notice", "There is nothing to record.")
+        return 0
+    newest = max(own, key=lambda artifact: artifact.id)
+    members = read_zip(github.download(newest, LARGEST_FILE_BYTES), {FILE: LARGEST_FILE_BYTES})
+    variables = access(environ.get("AILAB_TOKEN", ""), around.server_url)
+    ledger = Ledger(around.workspace, branch=BRANCH, variables=variables)
+    records = records_from_json(members[FILE], FILE)
+    try:
+        written = write_history(ledger, records, sleep=clock.sleep, rng=random.SystemRandom())
+    except LedgerError as error:
+        say("warning", f"{error.what}: {error.why} {error.advice}", "History")
+        return error.exit_status
+    say("notice", f"{written} recorded" if written else "It was recorded already.", BRANCH)
+    return 0
 
 
 def report_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
@@ -124,21 +170,48 @@ def command_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
 
 
 def sweep_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
-    """End what was left pending; 3 where some of it could not be."""
+    """End what was left pending; 3 where some of it could not be. Then see what history lacks."""
     from ailab_bot.flows.sweep import sweep
     from ailab_bot.flows.trusted import open_desk
 
     around = read_surroundings(environ)
     event = around.event()
     desk = open_desk(around, environ, event.repository, clock)
-    bot_id = desk.definitions_of(event.repository.default_branch).config.github.bot_id
-    found = sweep(desk, bot_id)
+    settings = desk.definitions_of(event.repository.default_branch).config.github
+    found = sweep(desk, settings.bot_id)
     say("notice", f"{len(found.ended)} ended, {len(found.live)} still at work")
     if found.left:
         say("warning", f"{found.left} commits were left to the next sweep")
     for sha, why in found.failed.items():
         say("error", f"{sha[:12]}: {why}", "A status could not be ended")
+    if settings.history:
+        _catch_up(around, desk)
     return 3 if found.failed else 0
+
+
+def _catch_up(around: Surroundings, desk: Desk) -> None:
+    """Comes after all else of a sweep, and cannot fail it."""
+    from ailab_bot.flows.catch_up import make_missing
+
+    try:
+        made = make_missing(desk, random.SystemRandom())
+    except AilabError as error:
+        say("warning", error.what, "History was not looked at")
+        return
+    for sha, why in made.failed.items():
+        say("warning", f"{sha[:12]}: {why}", "A record could not be made again")
+    _hand_over(around, made.records)
+
+
+def _hand_over(around: Surroundings, records: Sequence[Record]) -> None:
+    """Records for the job that may write them. Without any there is no output, and no such job."""
+    from ailab_bot.flows.history import FILE
+    from ailab_bot.ledger.records import records_to_json
+
+    if records:
+        path = around.out() / FILE
+        path.write_text(records_to_json(records), encoding="utf-8")
+        around.set_output("records-path", str(path))
 
 
 def _run_event(event: Event) -> WorkflowRunEvent:
@@ -159,6 +232,8 @@ def _tell(around: Surroundings, done: Published) -> int:
         say("notice", f"Nothing was posted: {done.why}")
         return 0
     say("notice", f"{done.conclusion.value}: {done.why}", "ailab/gate")
+    if done.warning:
+        say("warning", done.warning)
     around.set_output("conclusion", done.conclusion.value)
     if done.comment_url:
         around.set_output("comment-url", done.comment_url)

@@ -6,6 +6,7 @@ a pull request brought.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,12 +14,14 @@ from dataclasses import replace
 from ailab_bot.flows.assemble import assemble
 from ailab_bot.flows.definitions import Definitions, read_definitions
 from ailab_bot.flows.desk import Desk, gate_state, set_gate
+from ailab_bot.flows.history import BRANCH
 from ailab_bot.flows.hosted import Clock, fresh_folder, plan_here
 from ailab_bot.flows.ingest import ingest
 from ailab_bot.flows.policy import policy_notes
 from ailab_bot.flows.publish import Published, chosen_artifacts, parcels_of
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.api import client_from
+from ailab_bot.gh.client import GitHubError
 from ailab_bot.gh.event import Repository
 from ailab_bot.gh.fetch import fetch_tip
 from ailab_bot.measure.git import open_repository
@@ -48,10 +51,19 @@ def open_desk(
             known[branch] = read_definitions(clone, sha, folder, around.config)
         return known[branch]
 
+    @functools.cache
+    def ledger_tip() -> str | None:
+        token = environ.get("AILAB_TOKEN", "")
+        try:
+            return fetch_tip(around.workspace, BRANCH, token, around.server_url)
+        except GitHubError:
+            return None
+
     return Desk(
         github=github,
         around=around,
         definitions_of=definitions_of,
+        ledger_tip=ledger_tip,
         repository_id=repository.id,
         public=repository.public,
         now=clock.now,

@@ -32,17 +32,23 @@ def fetch_tip(clone: Path, branch: str, token: str, server_url: str) -> str:
     return _git(clone, ("rev-parse", _REF), "", server_url).stdout.strip()
 
 
-def _git(
-    clone: Path, arguments: tuple[str, ...], token: str, server_url: str
-) -> subprocess.CompletedProcess[str]:
+def access(token: str, server_url: str) -> dict[str, str]:
+    """Variables with which git logs in to the server; where there is no token it does not."""
     settings = {"core.hooksPath": "/dev/null", "protocol.version": "2"}
     if token:
         basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
         settings[f"http.{server_url}/.extraheader"] = f"AUTHORIZATION: basic {basic}"
-    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_COUNT": str(len(settings))}
+    env = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_COUNT": str(len(settings))}
     for number, (key, value) in enumerate(settings.items()):
         env[f"GIT_CONFIG_KEY_{number}"] = key
         env[f"GIT_CONFIG_VALUE_{number}"] = value
+    return env
+
+
+def _git(
+    clone: Path, arguments: tuple[str, ...], token: str, server_url: str
+) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **access(token, server_url)}
     try:
         return subprocess.run(
             ["git", *arguments],

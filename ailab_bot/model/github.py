@@ -52,7 +52,8 @@ _CPU: Mapping[str, Pool] = types.MappingProxyType({"cpu": Pool(("ubuntu-latest",
 @dataclass(frozen=True)
 class GitHub:
     """`bot_id`: the user that posts; an App has one of its own. `hosted`: further labels of
-    machines that are thrown away after each job (larger runners, ephemeral pools).
+    machines that are thrown away after each job (larger runners, ephemeral pools). `history`:
+    measurements are recorded on a branch of the repository, and plans read how long they took.
     """
 
     mode: GateMode = GateMode.ENFORCE
@@ -62,6 +63,7 @@ class GitHub:
     shard_minutes: int = SHARD_MINUTES
     bot_id: int = ACTIONS_BOT_ID
     hosted: tuple[str, ...] = ()
+    history: bool = True
 
     def kept_pools(self) -> list[str]:
         """Pools whose machines outlive a job: what a stranger's code leaves there stays."""

@@ -112,7 +112,8 @@ class Report:
     cut short). `interrupted` says that the user stopped the run: results are partial.
     `shadow_reason`: why no verdict blocks anything yet; empty where they do. `pull` is None away
     from GitHub. `machines` are those of all shards, with `machine` the first; empty: only that one.
-    `blocks` are each scenario's effects on TTFB (head/base - 1), block by block, in order.
+    `blocks` are each scenario's effects on TTFB (head/base - 1), block by block, in order;
+    `trial_seconds` the sum of TTFB over each scenario's trials, of both arms.
     """
 
     base: Commit
@@ -132,3 +133,4 @@ class Report:
     pull: PullContext | None = None
     machines: tuple[Machine, ...] = ()
     blocks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    trial_seconds: Mapping[str, float] = field(default_factory=dict)

@@ -14,13 +14,14 @@ import shipped
 import yaml
 
 ACTION = house_rules.read(shipped.ACTION)
-COMMANDS = {"plan", "measure", "gate", "publish", "command", "sweep", "report"}
+COMMANDS = {"plan", "measure", "gate", "publish", "history", "command", "sweep", "report"}
 #: What a command may be given; `python` and `config` go with each.
 TAKES = {
     "plan": {"github-token", "capacity-minutes"},
     "measure": {"shard"},
     "gate": {"github-token"},
     "publish": {"github-token"},
+    "history": {"github-token"},
     "command": {"github-token"},
     "sweep": {"github-token"},
     "report": {"github-token"},
@@ -52,7 +53,9 @@ def test_inputs_and_outputs_are_those_that_people_rely_on() -> None:
     assert set(ACTION.data["inputs"]) == {
         "command", "config", "github-token", "capacity-minutes", "shard", "python",
     }  # fmt: skip
-    assert set(ACTION.data["outputs"]) == {"matrix", "conclusion", "report-path", "comment-url"}
+    assert set(ACTION.data["outputs"]) == {
+        "matrix", "conclusion", "report-path", "comment-url", "records-path",
+    }  # fmt: skip
     for text in [*ACTION.data["inputs"].values(), *ACTION.data["outputs"].values()]:
         assert text["description"]
 

@@ -101,7 +101,7 @@ def test_nothing_is_measured_when_the_plan_is_empty_or_failed(
         ("completed", "failure", {"publish"}),
         ("completed", "cancelled", {"publish"}),
         ("completed", "timed_out", {"publish"}),
-        ("completed", "skipped", set()),
+        ("completed", "skipped", {"publish"}),  # a pending status may be left of a run before
     ],
 )
 def test_whatever_way_a_measurement_ends_it_is_reported(
@@ -111,12 +111,32 @@ def test_whatever_way_a_measurement_ends_it_is_reported(
     conclusion: str | None,
     starts: set[str],
 ) -> None:
-    contexts = {"github": {"event": {"action": action, "workflow_run": {"conclusion": conclusion}}}}
+    event = {"action": action, "workflow_run": {"conclusion": conclusion}}
+    needs = {"publish": {"outputs": {"records": ""}}}
+    contexts = {"github": {"event": event}, "needs": needs}
     jobs = workflows["ailab-report"]["jobs"]
     started = {
         name for name, job in jobs.items() if language.holds(job["if"], contexts, GOING_WELL)
     }
     assert started == starts
+
+
+@pytest.mark.parametrize(
+    ("name", "before"), [("ailab-report", "publish"), ("ailab-sweep", "sweep")]
+)
+@pytest.mark.parametrize(("records", "writes"), [("/tmp/ailab-records.json", True), ("", False)])
+def test_history_is_written_where_the_job_before_has_made_records(
+    language: Language,
+    workflows: dict[str, dict[str, Any]],
+    name: str,
+    before: str,
+    records: str,
+    writes: bool,
+) -> None:
+    job = workflows[name]["jobs"]["history"]
+    contexts = {"needs": {before: {"outputs": {"records": records}}}}
+    assert language.holds(job["if"], contexts, GOING_WELL) is writes
+    assert job["permissions"] == {"actions": "read", "contents": "write"}
 
 
 def test_reports_listen_to_the_measuring_workflows_by_their_true_names(
