@@ -32,7 +32,7 @@ from ailab_bot.gh.client import (
     PullRequest,
     Run,
 )
-from ailab_bot.model.report import GateMode, PullContext
+from ailab_bot.model.report import GateMode, PullContext, Report
 from ailab_bot.model.verdict import Conclusion
 from ailab_bot.report.comment import MARKER
 
@@ -62,6 +62,20 @@ class Desk:
     repository_id: int
     public: bool
     now: Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was done. `conclusion` is the status's; None: nothing was posted, `why` says why not.
+
+    `warning`: what could not be posted beside status and comment.
+    """
+
+    conclusion: Conclusion | None
+    why: str = ""
+    report: Report | None = None
+    comment_url: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ailab_bot.flows.desk import (
     Desk,
+    Published,
     context_of,
     is_ours,
     newest_run,
@@ -15,7 +16,6 @@ from ailab_bot.flows.desk import (
     resolve,
     set_gate,
 )
-from ailab_bot.flows.publish import Published
 from ailab_bot.gh.client import Run
 from ailab_bot.model.verdict import Conclusion
 from ailab_bot.report import status

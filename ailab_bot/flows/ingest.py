@@ -13,9 +13,14 @@ from dataclasses import dataclass, field
 from ailab_bot.errors import AilabError, UserError
 from ailab_bot.flows.assemble import Findings
 from ailab_bot.flows.change import ChangePlan
-from ailab_bot.flows.shard import RESULT, TRIALS
 from ailab_bot.gh.client import GitHubError, NotFoundError, TooLargeError
-from ailab_bot.model.exchange import LARGEST_RESULT_BYTES, fingerprint, result_from_json
+from ailab_bot.model.exchange import (
+    LARGEST_RESULT_BYTES,
+    RESULT,
+    TRIALS,
+    fingerprint,
+    result_from_json,
+)
 from ailab_bot.model.report import Machine
 from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.shard import ShardResult

@@ -22,8 +22,7 @@ from ailab_bot.gh.event import CommentEvent, Event, WorkflowRunEvent
 from ailab_bot.model.exchange import shard_from_json, shards_to_json
 
 if TYPE_CHECKING:
-    from ailab_bot.flows.desk import Desk
-    from ailab_bot.flows.publish import Published
+    from ailab_bot.flows.desk import Desk, Published
     from ailab_bot.ledger.records import Record
     from ailab_bot.model.shard import ShardResult
     from ailab_bot.report.progress import Progress
@@ -145,7 +144,7 @@ def history_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
 
 def report_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """A protected branch was measured: decide, post the status of its commit."""
-    from ailab_bot.flows.trusted import report_here
+    from ailab_bot.flows.release import report_here
 
     around = read_surroundings(environ)
     return _tell(around, report_here(around, environ, clock))

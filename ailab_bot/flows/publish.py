@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from ailab_bot.errors import AilabError
@@ -18,6 +18,7 @@ from ailab_bot.flows.change import ChangePlan
 from ailab_bot.flows.desk import (
     Case,
     Desk,
+    Published,
     Subject,
     context_of,
     gate_of,
@@ -49,20 +50,6 @@ LARGEST_ARTIFACT_BYTES = 32 << 20
 #: Artifacts that are read of one run: shards of the last attempts. Each is a request.
 MOST_ARTIFACTS = 24
 CHECK = "AI Lab imports"
-
-
-@dataclass(frozen=True)
-class Published:
-    """What was done. `conclusion` is the status's; None: nothing was posted, `why` says why not.
-
-    `warning`: what could not be posted beside status and comment.
-    """
-
-    conclusion: Conclusion | None
-    why: str = ""
-    report: Report | None = None
-    comment_url: str = ""
-    warning: str = ""
 
 
 def publish(desk: Desk, run: Run) -> Published:

@@ -15,13 +15,11 @@ from ailab_bot.flows.measurement import TrialLog
 from ailab_bot.measure.environment import interpreter, which_python
 from ailab_bot.measure.git import Repository
 from ailab_bot.measure.machine import describe_machine
-from ailab_bot.model.exchange import fingerprint, result_to_json
+from ailab_bot.model.exchange import RESULT, TRIALS, fingerprint, result_to_json
 from ailab_bot.model.report import Choice, Plan
 from ailab_bot.model.shard import Shard, ShardResult
 from ailab_bot.model.trial import Arm
 from ailab_bot.report.progress import Progress
-
-TRIALS, RESULT = "trials.jsonl", "shard.json"
 
 
 def measure_shard(

@@ -19,6 +19,8 @@ from ailab_bot.model.shard import Shard, ShardResult
 from ailab_bot.model.verdict import Explanation, ImportChange
 
 SCHEMA = 1
+#: The two files that a shard leaves.
+TRIALS, RESULT = "trials.jsonl", "shard.json"
 #: A result holds names and imports; real ones stay below 100 KiB.
 LARGEST_RESULT_BYTES = 4 << 20
 #: Of a list of scenarios, notes or imports.

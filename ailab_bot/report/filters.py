@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-
-import jinja2
+from typing import TYPE_CHECKING
 
 from ailab_bot.model.report import Machine
 from ailab_bot.model.scenario import METRICS
 from ailab_bot.model.verdict import Pattern, Verdict, VerdictKind
 from ailab_bot.report import words
 from ailab_bot.report.markdown import code_block, code_span, prose
+
+if TYPE_CHECKING:
+    import jinja2
 
 ICONS = {
     VerdictKind.REGRESSION: "🔴",
@@ -35,6 +37,8 @@ _MORE = {VerdictKind.REGRESSION: "more", VerdictKind.IMPROVEMENT: "less"}
 @functools.cache
 def environment() -> jinja2.Environment:
     """Of the templates in the folder beside this file."""
+    import jinja2  # noqa: PLC0415 - 50 ms, and the status is posted before anything is rendered
+
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=False,  # noqa: S701 - Markdown, not HTML; untrusted text goes through `code`
