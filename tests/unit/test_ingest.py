@@ -190,6 +190,7 @@ def test_imports_are_kept_of_the_scenarios_that_are_used_the_newest_first() -> N
         [
             shard("abc", 1, explanations=old, lost={"c": "crashed"}),
             shard("a", 2, explanations=(traced("a", "new"), traced("d", "not its own"))),
+            shard("d", 1, index=1),
         ],
         CHANGE,
     )
