@@ -35,8 +35,8 @@ def test_a_plan_shows_every_shard_and_every_scenario_left_with_its_reason() -> N
         "| Shard | Runner | About | Scenarios |",
         "|--:|:--|--:|:--|",
     ]
-    assert lines[4] == "| 1 | `ubuntu-latest` | 6 min 40 s | `bert` |"
-    assert lines[5] == "| 2 | `self-hosted, a` | 6 min 40 s | `gpt` |"
+    assert lines[4] == "| 1 | `ubuntu-latest` | 6\u00a0min 40\u00a0s | `bert` |"
+    assert lines[5] == "| 2 | `self-hosted, a` | 6\u00a0min 40\u00a0s | `gpt` |"
     assert "`big`" in shown
     assert "Left out, runs in tier release only: `nightly`, `weekly`." in lines
 
