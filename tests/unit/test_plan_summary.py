@@ -50,7 +50,7 @@ def test_why_nothing_is_measured_stands_first_and_there_is_no_table() -> None:
 def test_hostile_names_stay_in_their_cells() -> None:
     evil = "a` | b @everyone ![x](https://evil.example/p.png) <img src=x>\n# Title"
     plan = Plan((Choice(evil, False, "@all https://evil.example"),), 7)
-    shown = render_plan(plan, [shard(evil, labels=("x|y`",))])
+    shown = render_plan(plan, [shard(evil, labels=("x|y`", "@all"))])
     html = github_flavored_markdown_to_html(shown)
     assert html.count("<tr>") == 2
     assert html.count("<td") == 4
