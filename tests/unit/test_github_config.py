@@ -23,6 +23,7 @@ github:
   shard_minutes: 45
   bot_id: 1234567
   hosted: [big-ephemeral]
+  history: false
 """
 
 
@@ -40,6 +41,7 @@ def test_everything_that_can_be_said_is_read(tmp_path: Path) -> None:
         45,
         1234567,
         ("big-ephemeral",),
+        history=False,
     )
 
 
@@ -50,6 +52,16 @@ def test_nothing_has_to_be_said(tmp_path: Path) -> None:
     assert found.profile is Profile.SIMPLE
     assert found.bot_id == ACTIONS_BOT_ID
     assert found.kept_pools() == []
+
+
+@pytest.mark.parametrize("word", ["no", "off", "False"])
+def test_history_is_kept_unless_somebody_says_no(word: str, tmp_path: Path) -> None:
+    assert load(tmp_path, "github: {}\n").history
+    assert not load(tmp_path, f"github: {{history: {word}}}\n").history
+    for wrong in ('"false"', "0", "[]", "never"):
+        with pytest.raises(UserError) as caught:
+            load(tmp_path, f"github: {{history: {wrong}}}\n")
+        assert "1:20: expected true or false" in caught.value.why
 
 
 @pytest.mark.parametrize("mode", ["off", '"off"', "'off'"])
