@@ -61,7 +61,7 @@ def test_history_is_kept_unless_somebody_says_no(word: str, tmp_path: Path) -> N
     for wrong in ('"false"', "0", "[]", "never"):
         with pytest.raises(UserError) as caught:
             load(tmp_path, f"github: {{history: {wrong}}}\n")
-        assert "1:20: expected true or false" in caught.value.why
+        assert "1:19: expected true or false" in caught.value.why
 
 
 @pytest.mark.parametrize("mode", ["off", '"off"', "'off'"])
