@@ -1,4 +1,4 @@
-"""Write into every workflow which commit of this repository it uses as the action.
+"""Write into every workflow and the README which commit of this repository it uses as the action.
 
 python tests/action/pin.py SHA
 
@@ -14,12 +14,14 @@ import sys
 
 import shipped
 
+#: Everything that a reader may copy.
+PINNED = (*shipped.WORKFLOWS, shipped.ROOT / "README.md")
 _PIN = re.compile(r"(?P<owner>[\w.-]+)/ailab-bot@(?P<sha>\S+) # v(?P<version>\S+)")
 
 
 def pins() -> set[tuple[str, str]]:
-    """Each commit that a workflow names, with the version beside it."""
-    texts = [path.read_text(encoding="utf-8") for path in shipped.WORKFLOWS]
+    """Each commit that a workflow or the README names, with the version beside it."""
+    texts = [path.read_text(encoding="utf-8") for path in PINNED]
     return {(pin["sha"], pin["version"]) for text in texts for pin in _PIN.finditer(text)}
 
 
@@ -51,7 +53,7 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         sys.stderr.write(f"{sha} cannot be pinned: {error.stderr}")
         return 2
-    for path in shipped.WORKFLOWS:
+    for path in PINNED:
         text = path.read_text(encoding="utf-8")
         path.write_text(
             _PIN.sub(rf"\g<owner>/ailab-bot@{sha} # v{version}", text), encoding="utf-8"
