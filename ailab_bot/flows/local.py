@@ -117,6 +117,9 @@ def report_folders(
     )
     parcels = [Parcel(1, number, _opener(folder)) for number, folder in enumerate(folders)]
     findings, lost = ingest(parcels, change)
+    reproduce = ["ailab", "ab", first.base[:12], first.head[:12], "--seed", str(first.seed)]
+    if len(names) < len(definitions.scenarios):
+        reproduce += ["--scenario", *names]
     notes = dirty_note(repository) + policy_notes(definitions.policy, names)
     notes += [*findings.notes, *(f"{name}: {why}" for name, why in lost.items())]
     return assemble(
@@ -126,7 +129,7 @@ def report_folders(
         change.expected,
         definitions.policy,
         replace(findings, notes=notes),
-        shlex.join(["ailab", "ab", first.base[:12], first.head[:12], "--seed", str(first.seed)]),
+        shlex.join(reproduce),
     )
 
 

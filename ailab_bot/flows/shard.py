@@ -32,7 +32,8 @@ def measure_shard(
 ) -> ShardResult:
     """Measure the shard's scenarios; TRIALS grows in `out`, RESULT is written whole at the end.
 
-    One scenario's error costs that scenario. UserError where the definitions lack a scenario.
+    One scenario's error costs that scenario. UserError where the definitions lack a scenario or the
+    repository a commit.
     """
     scenarios = definitions.chosen(shard.scenarios)
     missing = set(shard.scenarios) - {scenario.id for scenario in scenarios}
@@ -42,6 +43,13 @@ def measure_shard(
             why="The plan names it, and the commit that the plan was made from does not have it.",
             advice="Make plan and measurement from the same commit; run the workflow again.",
         )
+    for sha in (shard.base, shard.head):
+        if not repository.has(sha):
+            raise UserError(
+                f"the commit {sha[:12]} is not in this repository",
+                why="The plan names it: it is another repository's, or this clone lacks it.",
+                advice="Measure where the plan was made, or fetch the commit.",
+            )
     arms = interpreter(which_python(python, definitions.config.python))
     out.mkdir(parents=True, exist_ok=True)
     (out / RESULT).unlink(missing_ok=True)
