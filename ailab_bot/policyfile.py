@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 import yaml
 
-from ailab_bot.config import YamlFile
 from ailab_bot.errors import UserError
 from ailab_bot.model.calibration import (
     Budget,
@@ -32,6 +31,7 @@ from ailab_bot.model.calibration import (
     RocPoint,
 )
 from ailab_bot.model.policy import Limits
+from ailab_bot.yamlfile import YamlFile
 
 SCHEMA = 1
 NAME = "policy.yml"

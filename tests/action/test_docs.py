@@ -10,7 +10,8 @@ import pytest
 import shipped
 import yaml
 
-from ailab_bot.config import YamlFile
+from ailab_bot.config import load_config
+from ailab_bot.errors import UserError
 from ailab_bot.model.github import GitHub
 from ailab_bot.report.pull import COMMANDS
 
@@ -34,9 +35,9 @@ def test_the_guide_lists_every_key_of_the_configuration(tmp_path: Path) -> None:
     assert documented == set(GitHub.__dataclass_fields__)
     path = tmp_path / "config.yml"
     path.write_text("github:\n  nonsense: 1\n")
-    file = YamlFile(path)
-    file.mapping({"github": file.github})
-    assert "unknown key `nonsense`" in file.problems[0][2]
+    with pytest.raises(UserError, match="malformed") as refused:
+        load_config(path, tmp_path)
+    assert "unknown key `nonsense`" in refused.value.why
 
 
 def test_the_guide_lists_the_shipped_workflows() -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ailab_bot.config import LARGEST_FILE_BYTES, load_config, load_scenario
+from ailab_bot.config import load_config, load_scenario
 from ailab_bot.errors import UserError
+from ailab_bot.yamlfile import LARGEST_FILE_BYTES
 
 START = "id: s\ncommand: [python, x.py]\n"
 LAUGHS = 'a: &a ["ha", "ha"]\n' + "".join(

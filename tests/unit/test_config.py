@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ailab_bot.config import LARGEST_FILE_BYTES, load_config, load_scenario, load_scenarios
+from ailab_bot.config import load_config, load_scenario, load_scenarios
 from ailab_bot.errors import UserError
 from ailab_bot.model.noise import Noise
 from ailab_bot.model.scenario import FirstBatch, FirstBatchMode
+from ailab_bot.yamlfile import LARGEST_FILE_BYTES
 
 FULL = """\
 id: tabular-mlp
