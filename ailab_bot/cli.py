@@ -8,10 +8,11 @@ import argparse
 import os
 import sys
 
-from ailab_bot.version import __version__
+from ailab_bot.arguments import make_parser
 
 TYPE_CHECKING = False  # as typing's, which alone takes a tenth of the time that --help may take
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import IO
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from ailab_bot.model.report import Report
 
 EXIT_FINE, EXIT_REGRESSION, EXIT_USER, EXIT_RUNNER, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
-
-_EPILOG = """\
-exit status: 0 fine, 1 a confirmed regression, 2 you have to fix something,
-3 the machine failed or the measurement is incomplete, 130 interrupted"""
 
 _DEMO_STORY = """\
 A small training platform is built as a git repository. Its newest commit, "Record run metadata
@@ -44,13 +41,13 @@ Try next:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     try:
-        if argv is None and arguments.run in {_ab, _measure, _calibrate, _demo}:
+        if argv is None and arguments.command in _MEASURING:
             from ailab_bot.measure.clean import drop_secrets
 
             drop_secrets()  # what is measured can read our own environment
-        return int(arguments.run(arguments))
+        return _COMMANDS[arguments.command](arguments)
     except KeyboardInterrupt:
         _tell("ailab: interrupted\n")
         return EXIT_INTERRUPTED
@@ -66,188 +63,10 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_RUNNER
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ailab",
-        description="Keeps the time to first batch of ML workflows down: A/B tests of commits.",
-        epilog=_EPILOG,
-        formatter_class=_formatter,
-    )
-    parser.add_argument("--version", action="version", version=f"ailab {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    demo = _command(commands, "demo", "the main job on a bundled repository with a regression")
-    demo.add_argument("--keep", metavar="DIR", help="build the repository in DIR")
-    demo.add_argument("--comment", metavar="F", help="where the comment goes")
-    demo.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
-    demo.set_defaults(run=_demo)
-
-    ab = _command(commands, "ab", "A/B of two commits: measure, judge, confirm, explain")
-    ab.add_argument("base", metavar="BASE", help="branch, tag, SHA or HEAD~1")
-    ab.add_argument("head", metavar="HEAD", help="the commit with the change")
-    ab.add_argument("--repo", default=".", metavar="DIR", help="default: here")
-    ab.add_argument(
-        "--scenario", nargs="+", action="extend", default=[], metavar="ID", help="only these"
-    )
-    ab.add_argument("--capacity-s", type=_seconds, metavar="N", help="runner-seconds to spend")
-    ab.add_argument("--comment", metavar="F", help="write the Markdown comment to F (- : stdout)")
-    ab.add_argument("--python", metavar="PATH", help="interpreter of arms without `setup`")
-    ab.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
-    ab.set_defaults(run=_ab)
-
-    _add_parts(commands)
-
-    judge = _command(commands, "judge", "decide from recorded trials alone")
-    judge.add_argument("trials", metavar="TRIALS.jsonl")
-    judge.add_argument("--threshold", type=_fraction, metavar="X", help="a fraction, e.g. 0.05")
-    judge.set_defaults(run=_judge)
-
-    _add_calibration(commands)
-
-    doctor = _command(commands, "doctor", "check machine, configuration and permissions")
-    doctor.add_argument("--repo", metavar="DIR", help="default: the repository around here, if any")
-    doctor.set_defaults(run=_doctor)
-    return parser
-
-
-def _add_parts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The main job in the parts that CI runs in separate jobs, and what GitHub's events run."""
-    plan = _command(commands, "plan", "which scenarios a change is measured with, in which shards")
-    plan.add_argument("base", metavar="BASE", nargs="?", help="branch, tag, SHA or HEAD~1")
-    plan.add_argument("head", metavar="HEAD", nargs="?", help="the commit with the change")
-    _local(plan)
-    plan.add_argument(
-        "--scenario", nargs="+", action="extend", default=[], metavar="ID", help="only these"
-    )
-    plan.add_argument("--capacity-s", type=_seconds, metavar="N", help="runner-seconds to spend")
-    plan.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
-    plan.set_defaults(run=_plan)
-
-    measure = _command(commands, "measure", "measure one shard of a plan")
-    measure.add_argument("plan", metavar="PLAN.json", nargs="?", help="of `ailab plan --json`")
-    _local(measure)
-    measure.add_argument("--shard", type=int, default=0, metavar="K", help="which: 0")
-    measure.add_argument("--out", metavar="DIR", help="where its trials go: ailab-shard-K")
-    measure.add_argument("--python", metavar="PATH", help="interpreter of arms without `setup`")
-    measure.set_defaults(run=_measure)
-
-    report = _command(commands, "report", "judge what the shards of a plan left, and render it")
-    report.add_argument("plan", metavar="PLAN.json", nargs="?", help="of `ailab plan --json`")
-    report.add_argument("folders", metavar="DIR", nargs="*", help="the shards' folders")
-    _local(report)
-    report.add_argument(
-        "--comment", metavar="F", help="write the Markdown comment to F (- : stdout)"
-    )
-    report.set_defaults(run=_report)
-
-    for name, text in (
-        ("gate", "GitHub: say that a measurement has begun"),
-        ("publish", "GitHub: decide from raw trials, post comment and status"),
-        ("history", "GitHub: record what was published"),
-        ("command", "GitHub: carry out a slash command"),
-        ("sweep", "GitHub: end what was left pending"),
-    ):
-        hosted = _command(commands, name, text)
-        hosted.add_argument("--github", action="store_true", help="read the workflow's event")
-        hosted.set_defaults(run=_hosted, job=name)
-
-
-def _add_calibration(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    calibrate = _command(commands, "calibrate", "noise and thresholds from A/A trials")
-    calibrate.add_argument(
-        "trials", nargs="*", metavar="TRIALS.jsonl", help="one file per build; none: measure"
-    )
-    calibrate.add_argument("--repo", default=".", metavar="DIR", help="default: here")
-    calibrate.add_argument(
-        "--scenario", nargs="+", action="extend", default=[], metavar="ID", help="only these"
-    )
-    calibrate.add_argument("--blocks", type=_count, metavar="N", help="per scenario and build: 40")
-    calibrate.add_argument("--builds", type=_count, metavar="N", help="separate builds: 3")
-    calibrate.add_argument("--out", metavar="F", help="default: .ailab/policy.yml")
-    calibrate.add_argument("--python", metavar="PATH", help="interpreter of arms without `setup`")
-    calibrate.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
-    calibrate.add_argument("--replays", type=_count, metavar="N", help="per setting: 600")
-    calibrate.add_argument("--budget", type=_budget, metavar="X", help="false positives a week")
-    calibrate.add_argument("--verdicts", type=_verdicts, metavar="N", help="verdicts a week")
-    calibrate.set_defaults(run=_calibrate)
-
-    feedback = _command(commands, "feedback", "say whether an alarm was right")
-    feedback.add_argument("verdict", metavar="VERDICT", help="<scenario>:<metric>@<head or report>")
-    feedback.add_argument("right", choices=("true", "false"), help="was it a real change?")
-    feedback.add_argument("--note", default="", metavar="TEXT", help="what it was instead")
-    feedback.add_argument("--repo", default=".", metavar="DIR", help="default: here")
-    feedback.set_defaults(run=_feedback)
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text, epilog=_EPILOG)
-    parser.formatter_class = _formatter
-    parser.add_argument("--config", metavar="PATH", help="default: .ailab/config.yml")
-    parser.add_argument("--json", metavar="F", help="write the results as JSON to F (- : stdout)")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no table")
-    return parser
-
-
-def _local(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--github", action="store_true", help="inside a workflow: read its event")
-    parser.add_argument("--repo", default=".", metavar="DIR", help="default: here")
-
-
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    """argparse would import shutil, and with it three compressors, to learn the width."""
-    try:
-        columns = int(os.environ.get("COLUMNS", "")) or 80
-    except ValueError:
-        try:
-            columns = os.get_terminal_size(1).columns
-        except OSError:
-            columns = 80
-    return argparse.RawDescriptionHelpFormatter(prog, width=max(columns - 2, 40))
-
-
 def _path(text: str | None) -> Path | None:
     from pathlib import Path
 
     return None if text is None else Path(text)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
-    return value
-
-
-def _budget(text: str) -> float:
-    return _a_week(text, 1e6)
-
-
-def _verdicts(text: str) -> float:
-    return _a_week(text, 1e9)
-
-
-def _a_week(text: str, most: float) -> float:
-    """At most what a policy file may hold."""
-    value = float(text)
-    if not 1e-6 <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1e-06 to {most:g}")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if not 0 < value <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 100000")
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1 (5 % is 0.05)")
-    return value
 
 
 def _ab(arguments: argparse.Namespace) -> int:
@@ -424,7 +243,7 @@ def _hosted(arguments: argparse.Namespace) -> int:
         "history": jobs.history_job,
         "command": jobs.command_job,
         "sweep": jobs.sweep_job,
-    }[arguments.job]
+    }[arguments.command]
     return job(os.environ)
 
 
@@ -695,3 +514,23 @@ def _go_on_unheard(stream: IO[str]) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())  # also for what Python still holds and flushes at its end
     os.close(nowhere)
+
+
+#: Commands that run other people's code.
+_MEASURING = {"ab", "calibrate", "demo", "measure"}
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "ab": _ab,
+    "calibrate": _calibrate,
+    "demo": _demo,
+    "doctor": _doctor,
+    "feedback": _feedback,
+    "judge": _judge,
+    "measure": _measure,
+    "plan": _plan,
+    "report": _report,
+    "gate": _hosted,
+    "publish": _hosted,
+    "history": _hosted,
+    "command": _hosted,
+    "sweep": _hosted,
+}

@@ -34,8 +34,9 @@ ALLOWED = {
     },
     "cli": {
         "flows", "model", "config", "policyfile", "stats", "plan", "judge", "measure", "report",
-        "demo", "gh", "ledger",
+        "demo", "gh", "ledger", "arguments",
     },
+    "arguments": set(),
     "__main__": {"cli"},
     "__init__": set(),
 }  # fmt: skip
