@@ -7,6 +7,7 @@ libraries is: installing the action loads them once.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import statistics
@@ -53,13 +54,23 @@ def office(folder: Path, github: StandIn) -> Office:
     return Office(folder, github, NAMES, CONFIG)
 
 
-def cost_of(words: Sequence[str], env: Mapping[str, str], github: StandIn | None = None) -> Cost:
-    """Run a Python with these arguments to its end; CalledProcessError where it fails."""
+def options(description: str | None) -> argparse.Namespace:
+    """`--runs`, and `--python`: one that has what the action installs, and nothing more."""
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--python", default=sys.executable, metavar="PATH")
+    return parser.parse_args()
+
+
+def cost_of(
+    python: str, words: Sequence[str], env: Mapping[str, str], github: StandIn | None = None
+) -> Cost:
+    """Run `python` with these arguments to its end; SystemExit where it fails."""
     requests = len(github.requests) if github else 0
     start = time.perf_counter()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, *words], env=_environment(env), stdout=said, stderr=subprocess.STDOUT
+            [python, *words], env=_environment(env), stdout=said, stderr=subprocess.STDOUT
         )
         marks: list[float] = []
         if github:
@@ -98,14 +109,17 @@ def show(name: str, costs: Sequence[Cost], pick: Callable[[Cost], float | None])
     print(f"{name:44} {middle:6.2f} s  ({values[0]:.2f} to {values[-1]:.2f})")
 
 
-def show_base(folder: Path, imports: Sequence[str], runs: int) -> None:
+def show_base(folder: Path, imports: Sequence[str], given: argparse.Namespace) -> None:
     """Beside it: an empty Python, and the same modules loaded by one that does nothing more."""
-    show("python -c pass", [cost_of(["-c", "pass"], {}) for _ in range(runs)], lambda c: c.own_s)
-    loads = [
-        cost_of(["-c", f"import {','.join(imports)}"], {"PYTHONPATH": str(fresh_copy(folder))})
-        for _ in range(runs)
-    ]
-    show("the job's imports alone", loads, lambda c: c.own_s)
+    for name, code in (
+        ("python -c pass", "pass"),
+        ("the job's imports alone", f"import {','.join(imports)}"),
+    ):
+        costs = [
+            cost_of(given.python, ["-c", code], {"PYTHONPATH": str(fresh_copy(folder))})
+            for _ in range(given.runs)
+        ]
+        show(name, costs, lambda cost: cost.own_s)
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:

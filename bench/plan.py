@@ -1,16 +1,15 @@
 """What the planning job does itself, for 64 scenarios on 16 shards, against what is promised.
 
-python bench/plan.py [--runs 7]
+python bench/plan.py [--runs 7] [--python PATH]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
 
-from job_cost import SCENARIOS, SHARDS, cost_of, fresh_copy, office, show, show_base
+from job_cost import SCENARIOS, SHARDS, cost_of, fresh_copy, office, options, show, show_base
 from office import outputs
 from repositories import git
 from standin import running
@@ -20,9 +19,8 @@ PROMISED_S = 1.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=int, default=7)
-    runs = parser.parse_args().runs
+    given = options(__doc__)
+    runs = given.runs
     with tempfile.TemporaryDirectory() as name, running() as github:
         folder = Path(name)
         place = office(folder / "office", github)
@@ -40,12 +38,13 @@ def main() -> None:
                 git(here, "clone", "--quiet", "--depth=1", place.origin.as_uri(), str(clone))
                 env = github.environment(opened, here, run=run, workspace=clone)
                 env["PYTHONPATH"] = str(fresh_copy(folder))
-                costs[attempt].append(cost_of(["-m", "ailab_bot", "plan", "--github"], env, github))
+                words = ["-m", "ailab_bot", "plan", "--github"]
+                costs[attempt].append(cost_of(given.python, words, env, github))
                 matrix = json.loads(outputs(here / "output")["matrix"])
                 assert len(matrix) == SHARDS
                 assert sum(len(shard["scenarios"]) for shard in matrix) == SCENARIOS
         print(f"{SCENARIOS} scenarios, {SHARDS} shards, {runs} runs; median (range) of CPU time")
-        show_base(folder, ["ailab_bot.flows.jobs", "ailab_bot.report.plan"], runs)
+        show_base(folder, ["ailab_bot.flows.jobs", "ailab_bot.report.plan"], given)
         show("ailab plan --github", costs[1], lambda cost: cost.own_s)
         show("  its git, which also fetches and unpacks", costs[1], lambda cost: cost.children_s)
         show("  of the clock, all in all", costs[1], lambda cost: cost.wall_s)

@@ -1,6 +1,6 @@
 """From raw trials to the posted status: 64 scenarios of 40 blocks in 16 artifacts, and the promise.
 
-python bench/publish.py [--runs 7]
+python bench/publish.py [--runs 7] [--python PATH]
 
 Three scenarios are slower and one is faster; the trials have the metrics, phases and covariates of
 real ones. Each run is another pull request's.
@@ -8,14 +8,24 @@ real ones. Each run is another pull request's.
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from job_cost import NAMES, SCENARIOS, SHARDS, Cost, cost_of, fresh_copy, office, show, show_base
+from job_cost import (
+    NAMES,
+    SCENARIOS,
+    SHARDS,
+    Cost,
+    cost_of,
+    fresh_copy,
+    office,
+    options,
+    show,
+    show_base,
+)
 from office import MACHINE, Office, Run, zipped
 from standin import running
 
@@ -71,7 +81,7 @@ def parcels(place: Office, run: Run, shards: Sequence[Shard], many: int) -> dict
     return made
 
 
-def publish(place: Office, folder: Path, number: int) -> tuple[Cost, Cost]:
+def publish(place: Office, folder: Path, number: int, python: str) -> tuple[Cost, Cost]:
     """The costs of `gate` and `publish` for a new pull request."""
     github = place.github
     pull = place.open_pull(
@@ -90,24 +100,24 @@ def publish(place: Office, folder: Path, number: int) -> tuple[Cost, Cost]:
         event = began if command == "gate" else github.event("workflow_run", "completed")
         env = github.environment(event, here, workspace=place.clone)
         env["PYTHONPATH"] = str(fresh_copy(folder))
-        costs.append(cost_of(["-m", "ailab_bot", command, "--github"], env, github))
+        words = ["-m", "ailab_bot", command, "--github"]
+        costs.append(cost_of(python, words, env, github))
     assert place.gate(pull).state == "failure"
     assert len(github.bot_comments(pull)) == 1
     return costs[0], costs[1]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=int, default=7)
-    runs = parser.parse_args().runs
+    given = options(__doc__)
+    runs = given.runs
     with tempfile.TemporaryDirectory() as name, running() as github:
         folder = Path(name)
         place = office(folder / "office", github)
-        both = [publish(place, folder, number) for number in range(runs)]
+        both = [publish(place, folder, number, given.python) for number in range(runs)]
         gates, costs = [gate for gate, _ in both], [cost for _, cost in both]
         size = f"{SCENARIOS} scenarios of {BLOCKS} blocks in {SHARDS} artifacts"
         print(f"{size}, {runs} runs; median (range) of CPU time")
-        show_base(folder, IMPORTS, runs)
+        show_base(folder, IMPORTS, given)
         show("ailab publish --github, until the status", costs, lambda cost: cost.to_status_s)
         show("  until its end", costs, lambda cost: cost.own_s)
         show("  its git", costs, lambda cost: cost.children_s)
