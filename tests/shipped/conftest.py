@@ -10,8 +10,9 @@ import pytest
 import repositories
 import rights
 from action.runner import Language, Settings, Site, pip_settings, prepared_environment
+from sources import CONFIG
 from standin import running
-from works import CONFIG, Works
+from works import Works
 
 Founded = Callable[..., Works]
 

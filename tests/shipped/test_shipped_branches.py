@@ -5,8 +5,8 @@ from __future__ import annotations
 from conftest import Founded
 from promised import PROMISED
 from repositories import git
+from sources import CONFIG
 from test_shipped_pull_request import CLEAN, FAILING, MEASURE, REPORT, report_of
-from works import CONFIG
 
 QUEUE, RELEASE, SWEEP = "AI Lab merge queue", "AI Lab release", "AI Lab sweep"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from action.runner import Fault, RunResult
 from conftest import Founded
 from repositories import git
-from works import BROKEN, PATIENT, script
+from sources import BROKEN, PATIENT, script
 
 MEASURE, REPORT = "AI Lab measure", "AI Lab report"
 WAIT = "time.sleep(0.8)\n"
@@ -102,15 +102,15 @@ def test_an_edited_title_measures_nothing_and_leaves_what_was_found(found: Found
 
 def test_a_lost_runner_costs_its_scenario_and_gets_one_more_try_by_itself(found: Founded) -> None:
     works = found("eager", "steady")
-    works.faults = {1: [Fault("crash", "measure/1", "Keep the trials")]}
+    works.faults = {1: [Fault("crash", "measure/0", "Keep the trials")]}
     pull = works.open_pull(CLEAN)
 
     first, second = works.all_of(MEASURE)
-    assert [job.conclusion for job in first.of("measure")] == ["success", "failure"]
+    assert [job.conclusion for job in first.of("measure")] == ["failure", "success"]
     assert (second.attempt, second.conclusion) == (2, "success"), works.log
-    assert second.job("measure/0") is first.job("measure/0"), "it was fine and is not run again"
+    assert second.job("measure/1") is first.job("measure/1"), "it was fine and is not run again"
     names = [artifact.name for artifact in works.measurement().artifacts]
-    assert names == ["ailab-trials-1-0", "ailab-trials-2-1"]
+    assert names == ["ailab-trials-1-1", "ailab-trials-2-0"]
     gates = works.gates(pull.head_sha)
     assert set(gates[:-1]) == {"pending"}, "nothing final before the second try"
     assert gates[-1] == "success", works.log

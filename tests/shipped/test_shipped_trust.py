@@ -10,8 +10,9 @@ from pathlib import Path
 
 from conftest import Founded
 from promised import PROMISED
+from sources import CONFIG, SCENARIO, SHIPPED, script
 from test_shipped_pull_request import FAILING, MEASURE, REPORT
-from works import CONFIG, SCENARIO, SHIPPED, Works, script
+from works import Works
 
 #: Writes what a measured process can see: of itself, of everything above it up to the test, and of
 #: whatever else belongs to the job.

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import tarfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -37,30 +36,9 @@ from action.runner import (
 )
 from hub.state import Artifact, Comment, MergeGroup, Pull, Run, Status
 from hub.state import Event as Delivery
-from repositories import commit, git, new_repository
+from repositories import git
+from sources import CONFIG, Sources
 from standin import MEASURE, MERGE_QUEUE, RELEASE, StandIn
-
-ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / ".github" / "workflows"
-#: Quick, and at ease on a machine that has other things to do: it finds no slower head, which
-#: takes 12 blocks that agree, but one that does not work.
-CONFIG = """\
-max_blocks: 10
-threshold: 0.3
-noise: {max_load: 1, max_steal: 1, wait_s: 0, pin: "off"}
-"""
-#: Finds a slower head too, with blocks to spare for a busy machine.
-PATIENT = CONFIG.replace("10", "30")
-SCENARIO = "id: {id}\ncommand: [python, {id}.py]\nfirst_batch: {{marker: READY}}\n"
-
-
-#: Fails the gate in no time, wherever base works.
-BROKEN = "raise SystemExit(3)\n"
-
-
-def script(seconds: float, more: str = "") -> str:
-    """A training that needs `seconds` to its first batch, after the lines of `more`."""
-    return f"import time\n{more}\ntime.sleep({seconds})\nprint('READY', flush=True)\n"
 
 
 @dataclass(frozen=True)
@@ -85,6 +63,7 @@ class Works:
     prepared: Path | None
     scenarios: Collection[str] = ("eager",)
     config: str = CONFIG
+    sources: Sources = field(init=False)
     origin: Path = field(init=False)
     site: Site = field(init=False)
     ran: list[RunResult] = field(default_factory=list)
@@ -100,12 +79,9 @@ class Works:
 
     def __post_init__(self) -> None:
         self.github.now = datetime.now(UTC)
-        self.origin = new_repository(self.folder / "origin")
-        files = {f".github/workflows/{path.name}": path.read_text() for path in SHIPPED.iterdir()}
-        for name in self.scenarios:
-            files[f".ailab/scenarios/{name}.yml"] = SCENARIO.format(id=name)
-            files[f"{name}.py"] = script(0.05)
-        self.github.base_sha = commit(self.origin, {**files, ".ailab/config.yml": self.config})
+        self.sources = Sources(self.folder)
+        self.origin = self.sources.origin
+        self.github.base_sha = self.sources.found(self.scenarios, self.config)
         self.github.git = self.origin
         repository = self.github.repository
         self.site = Site(
@@ -124,12 +100,9 @@ class Works:
     ) -> Pull:
         """Of a fork the commit is in no branch of the repository, only in refs/pull."""
         head = f"change-{len(self.github.pulls) + 1}"
-        sha = self._commit_on(head, files)
+        sha = self.sources.commit_on(head, files)
         pull = self.github.open_pull(author, head=head, sha=sha, fork=fork)
-        git(self.origin, "update-ref", f"refs/pull/{pull.number}/head", sha)
-        if fork:
-            git(self.origin, "branch", "--quiet", "-D", head)
-        self._merge_for_test(pull)
+        self.sources.keep_pull(pull, in_fork=fork)
         self.deliver()
         return pull
 
@@ -150,14 +123,14 @@ class Works:
     def push(self, branch: str, files: Mapping[str, str]) -> str:
         """To a branch of the repository that is there."""
         before = git(self.origin, "rev-parse", branch)
-        sha = self._commit_on(branch, files)
+        sha = self.sources.commit_on(branch, files)
         self.github.push_branch(branch, sha, before)
         self.deliver()
         return sha
 
     def timer(self, workflow: str) -> None:
         """The schedule that the default branch's file asks for comes due."""
-        tree = self.language.workflow(self._files(self.site.default_branch) / workflow)
+        tree = self.language.workflow(self.sources.files(self.site.default_branch) / workflow)
         self.github.timer()
         event = self.github.events[-1]
         payload = {**json.loads(event.payload), "schedule": tree["on"]["schedule"][0]["cron"]}
@@ -219,7 +192,7 @@ class Works:
         if (delivery.name, delivery.action) in self.lose:
             return
         event = self._event(delivery)
-        for path in sorted(self._files(self._commit_of(event)).iterdir()):
+        for path in sorted(self.sources.files(self._commit_of(event)).iterdir()):
             tree = self.language.workflow(path)
             if not starts(tree["on"], event):
                 continue
@@ -311,34 +284,9 @@ class Works:
         """A run's first event comes before its file was read."""
         if opening := self.opened.get(run["id"]):
             return opening.name
-        path = self._files(run["head_sha"]) / Path(run["path"]).name
+        path = self.sources.files(run["head_sha"]) / Path(run["path"]).name
         return str(self.language.workflow(path)["name"])
 
     def _commit_of(self, event: Event) -> str:
         own = event.name in ("pull_request", "merge_group", "push")
         return event.sha if own else self.site.default_branch
-
-    def _files(self, ref: str) -> Path:
-        """The workflow files of a commit, laid out."""
-        sha = self.site.sha_of(ref)
-        folder = self.folder / "files" / sha
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            packed = folder / "packed.tar"
-            git(self.origin, "archive", f"--output={packed}", sha, ".github/workflows")
-            with tarfile.open(packed) as archive:
-                archive.extractall(folder, filter="data")
-        return folder / ".github" / "workflows"
-
-    def _commit_on(self, branch: str, files: Mapping[str, str]) -> str:
-        exists = git(self.origin, "branch", "--list", branch)
-        git(self.origin, "checkout", "--quiet", *([] if exists else ["-b"]), branch)
-        sha = commit(self.origin, files)
-        git(self.origin, "checkout", "--quiet", "main")
-        return sha
-
-    def _merge_for_test(self, pull: Pull) -> None:
-        git(self.origin, "checkout", "--quiet", "--detach", "main")
-        git(self.origin, "merge", "--quiet", "--no-ff", "-m", "Test merge", pull.head_sha)
-        git(self.origin, "update-ref", f"refs/pull/{pull.number}/merge", "HEAD")
-        git(self.origin, "checkout", "--quiet", "main")
