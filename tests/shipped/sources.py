@@ -22,8 +22,8 @@ max_blocks: 10
 threshold: 0.3
 noise: {max_load: 1, max_steal: 1, wait_s: 0, pin: "off"}
 """
-#: Finds a slower head too, with blocks to spare for a busy machine.
-PATIENT = CONFIG.replace("10", "30")
+#: Finds a much slower head too, with blocks to spare for a busy machine.
+PATIENT = CONFIG.replace("10", "20").replace("0.3", "0.6")
 SCENARIO = "id: {id}\ncommand: [python, {id}.py]\nfirst_batch: {{marker: READY}}\n"
 
 

@@ -13,7 +13,7 @@ from repositories import git
 from sources import BROKEN, PATIENT, script
 
 MEASURE, REPORT = "AI Lab measure", "AI Lab report"
-WAIT = "time.sleep(0.8)\n"
+WAIT = "time.sleep(0.6)\n"
 CLEAN = {"readme.txt": "More words\n"}
 FAILING = {"eager.py": BROKEN}
 
