@@ -7,6 +7,7 @@ equal inputs give equal plans, so nothing of it has to be believed. Pure: no net
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,10 @@ from ailab_bot.plan.shards import family_of, share_out
 
 #: The required status, and the two that carry what people asked for.
 GATE, REQUEST, ACCEPT = "ailab/gate", "ailab/request", "ailab/accept"
+
+#: Of a job's time limit: the rest is for checkout, installation, set-up and upload. A shard that
+#: would need more ends by itself, with what it has; one that GitHub ends would leave nothing.
+MEASURING = 0.75
 
 _REQUEST = re.compile(r"run (\d{1,18}) attempt (\d{1,6}) (only|also): ([a-z0-9_. -]{1,110})")
 _EVERYTHING = "all"
@@ -225,6 +230,9 @@ def _shards(
     settings = definitions.config.github
     loads = share_out(now, settings.runners, expected_s)
     whole_s = sum(load.expected_s for load in loads)
+    hosted = bool(definitions.sha)
+    limit_s = MEASURING * settings.shard_minutes * 60 if hosted else math.inf
+    capacity_s = math.inf if plan.capacity_s is None else plan.capacity_s
     return tuple(
         Shard(
             index=index,
@@ -232,9 +240,7 @@ def _shards(
             timeout_minutes=settings.shard_minutes,
             scenarios=load.scenarios,
             expected_s=round(load.expected_s, 1),
-            capacity_s=None
-            if plan.capacity_s is None
-            else round(plan.capacity_s * load.expected_s / whole_s, 1),
+            capacity_s=_finite(min(limit_s, capacity_s * load.expected_s / whole_s)),
             base=target.base,
             head=target.head,
             definitions=definitions.sha,
@@ -243,3 +249,7 @@ def _shards(
         )
         for index, load in enumerate(loads)
     )
+
+
+def _finite(seconds: float) -> float | None:
+    return round(seconds, 1) if math.isfinite(seconds) else None

@@ -25,6 +25,11 @@ def render_plan(plan: Plan, shards: Sequence[Shard], why_not: str = "") -> str:
             for shard in shards
         ]
         lines.append("")
+        tight = [s for s in shards if s.capacity_s is not None and s.expected_s > s.capacity_s]
+        if tight:
+            count = f"{len(tight)} of {len(shards)} shards are" if len(shards) > 1 else "It is"
+            late = f"{count} expected to need more time than there is, so some may stay unknown"
+            lines += [f"{late}: more runners, `shard_minutes` or `capacity_s` would help.", ""]
     for reason, names in _reasons(plan.left).items():
         lines += [f"Left out, {prose(reason, 200)}: {_named(names)}.", ""]
     return "\n".join(lines) + "\n"

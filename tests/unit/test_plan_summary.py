@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from cmarkgfm import github_flavored_markdown_to_html
 
@@ -65,3 +66,11 @@ def test_many_names_are_counted_and_not_listed() -> None:
     shown = render_plan(Plan(tuple(Choice(n, True, "x") for n in names), 7), [shard(*names)])
     assert "`s039` and 260 more" in shown
     assert "s040" not in shown
+
+
+def test_a_plan_that_its_time_is_too_short_for_says_so() -> None:
+    tight = replace(shard("bert"), capacity_s=100.0)
+    text = "1 of 2 shards are expected to need more time than there is"
+    assert text in render_plan(PLAN, [tight, shard("gpt", index=1)])
+    assert "It is expected to need more time" in render_plan(PLAN, [tight])
+    assert "more time" not in render_plan(PLAN, [replace(tight, capacity_s=400.0)])
