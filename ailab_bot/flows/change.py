@@ -161,7 +161,7 @@ def plan_change(
             "control repository (docs/github-control-repository.md)."
         )
         return ChangePlan(target, plan, expected, (), (), refusal=refusal)
-    if settings.mode is GateMode.OFF:
+    if settings.mode is GateMode.OFF and definitions.sha:  # on one's own machine nothing is off
         why = "the bot is off in this repository's configuration"
         return _nothing(target, plan, why, "Off: nothing is measured")
     if in_queue and settings.merge_queue is Queue.PASS:
