@@ -319,7 +319,7 @@ def _verdict(case: _Case, decision: Decision, policy: Policy, available: int) ->
         blocks_used=decision.blocks,
         blocks_available=available,
         stopped=Stopped.CAPACITY if decision.found is None else Stopped.DECIDED,
-        reason=_reason(decision, rule, slow_base, slow_head),
+        reason=_reason(decision, rule, slow_base, slow_head, _ways(case.metric)),
         confirmation_blocks=fresh,
         base_median=statistics.median(case.base[: decision.blocks]),
         head_median=statistics.median(case.head[: decision.blocks]),
@@ -357,15 +357,25 @@ def _slow(sample: Sample, scale: float) -> tuple[int, int]:
     return int((ratios < -far).sum()), int((ratios > far).sum())
 
 
-def _reason(decision: Decision, rule: Rule, slow_base: int, slow_head: int) -> str:
+def _ways(metric: str) -> tuple[str, str]:
+    """What head is where a metric is above, and below, base's."""
+    return ("slower", "faster") if metric.endswith("_s") else ("higher", "lower")
+
+
+def _reason(
+    decision: Decision, rule: Rule, slow_base: int, slow_head: int, ways: tuple[str, str]
+) -> str:
     """The sentence that says why: what the screen saw, what fresh blocks said to it."""
+    above, below = ways
     limit = f"±{rule.threshold * 100:.3g} %"
     blocks = _counted(decision.blocks, "block")
     screen = _counted(decision.screen_blocks, "block")
     fresh = _counted(decision.fresh_blocks, "fresh block")
-    some = f"head was far slower than base in {slow_head} of {blocks} and far faster in {slow_base}"
+    some = (
+        f"head was far {above} than base in {slow_head} of {blocks} and far {below} in {slow_base}"
+    )
     if decision.announced:
-        way = "slower" if decision.found is Direction.UP else "faster"
+        way = above if decision.found is Direction.UP else below
         if decision.shape is Shape.TAIL:
             up = decision.found is Direction.UP
             what = "slow in some trials only" if up else "fewer slow trials"
@@ -376,7 +386,7 @@ def _reason(decision: Decision, rule: Rule, slow_base: int, slow_head: int) -> s
         )
     seen = ""
     if decision.screen is not None and decision.fresh_blocks:
-        way = "slower" if decision.screen is Direction.UP else "faster"
+        way = above if decision.screen is Direction.UP else below
         seen = f"{screen} found head {way}"
     if decision.found is Direction.CLEAN:
         inside = f"the interval lies inside the threshold {limit}"

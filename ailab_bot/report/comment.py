@@ -40,6 +40,8 @@ _MOST_EXPLAINED = 5
 _MOST_MACHINES = 10
 #: Verdicts whose reason is given, worst first: what did not change has much the same one.
 _MOST_REASONS = 60
+#: Remarks, the first two open.
+_MOST_NOTES = 40
 #: How much of each list is rendered, tried in turn until the comment fits.
 _ROW_LIMITS = (1000, 300, 150, 75, 40, 20, 10, 5, 1)
 
@@ -125,7 +127,8 @@ def _context(report: Report, limit: int) -> dict[str, object]:
         "taken": _measured(report)[:limit],
         "left": _grouped(report.plan.left)[:limit],
         "choices_left_out": max(0, len(_measured(report)) - limit),
-        "notes": report.notes[:10],
+        "notes": report.notes[: min(limit, _MOST_NOTES)],
+        "notes_left_out": max(0, len(report.notes) - min(limit, _MOST_NOTES)),
         "machines": machines[:_MOST_MACHINES],
         "machines_left_out": max(0, len(machines) - _MOST_MACHINES),
         **(_pull_context(report, pull, limit) if pull else {"pull": None}),

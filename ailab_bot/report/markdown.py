@@ -14,7 +14,7 @@ from ailab_bot.report import words
 
 #: What a sentence of ours is made of: nothing that Markdown or GitHub reads as markup or a link,
 #: wherever in a line it stands.
-_PROSE = re.compile(r"(?!\d+[.)])[A-Za-z0-9][A-Za-z0-9 ,.;:%±()'-]*")
+_PROSE = re.compile(r"(?!\d+[.)])[A-Za-z0-9][A-Za-z0-9 \u00a0,.;:%±()'-]*")
 _REFERENCE = re.compile(r"GH-\d|www\.|:\w", re.IGNORECASE)
 #: Lines of output shown; their end says why.
 _MOST_LINES = 20
