@@ -33,6 +33,10 @@ from ailab_bot.gh.transport import Transport
 from ailab_bot.model.report import Annotation
 
 MOST_COMMENTS = 1000
+#: GitHub lists no more where runs are narrowed.
+MOST_RUNS = 1000
+#: GitHub keeps as many of one commit and one context; of all contexts there may be more.
+MOST_STATUSES = 1000
 MOST_ARTIFACTS = 300
 #: GitHub's cap for one request; ours show no more.
 MOST_ANNOTATIONS = 50
@@ -134,6 +138,7 @@ class GitHubApi:
             needs="actions: read",
             parameters=parameters,
             below="workflow_runs",
+            most=MOST_RUNS,
         )
 
     def rerun(self, run_id: int, *, failed_only: bool = False) -> None:
@@ -168,14 +173,19 @@ class GitHubApi:
 
     def statuses(self, sha: str) -> tuple[CommitStatus, ...]:
         return self._ask.many(
-            f"/commits/{_part(sha)}/statuses", answers.read_status, needs="statuses: read"
+            f"/commits/{_part(sha)}/statuses",
+            answers.read_status,
+            needs="statuses: read",
+            most=MOST_STATUSES,
         )
 
     def create_status(
         self, sha: str, *, context: str, state: str, description: str, url: str
-    ) -> None:
+    ) -> CommitStatus:
+        path = f"/statuses/{_part(sha)}"
         body = {"context": context, "state": state, "description": description, "target_url": url}
-        self._ask.write("POST", f"/statuses/{_part(sha)}", body, needs="statuses: write")
+        answer = self._ask.write("POST", path, body, needs="statuses: write")
+        return self._ask.read(answer, answers.read_status, path)
 
     def comments(self, number: int) -> tuple[Comment, ...]:
         return self._ask.many(

@@ -66,8 +66,10 @@ class PullRequest:
 
 @dataclass(frozen=True)
 class Run:
-    """A workflow run. `path` is its workflow's file; `head_owner` None: its fork was deleted.
+    """A workflow run. `path` is its workflow's file.
 
+    `head_owner` and `head_repository_id` are None where its fork was deleted. `created_at` is when
+    the first attempt came to be, `started_at` when the latest one did.
     `event` is what started it (`pull_request`, `merge_group`, …), `status` queued, in_progress or
     completed (and some more), `conclusion` None until it is completed.
     """
@@ -81,9 +83,11 @@ class Run:
     head_sha: str
     head_branch: str | None
     head_owner: str | None
+    head_repository_id: int | None
     repository_id: int
     url: str
     created_at: datetime
+    started_at: datetime
     updated_at: datetime
 
 
@@ -171,7 +175,10 @@ class GitHub(Protocol):
     def runs(
         self, workflow: str, *, head_sha: str | None = None, since: datetime | None = None
     ) -> tuple[Run, ...]:
-        """Runs of a workflow file (`ailab-measure.yml`), newest first, at most 100."""
+        """Runs of a workflow file (`ailab-measure.yml`), newest first, at most 1,000.
+
+        NotFoundError where the repository has no such workflow.
+        """
         ...
 
     def rerun(self, run_id: int, *, failed_only: bool = False) -> None: ...
@@ -191,18 +198,25 @@ class GitHub(Protocol):
         ...
 
     def statuses(self, sha: str) -> tuple[CommitStatus, ...]:
-        """Of all contexts, newest first, at most 100."""
+        """Of all contexts, newest first, at most 1,000."""
         ...
 
     def create_status(
         self, sha: str, *, context: str, state: str, description: str, url: str
-    ) -> None: ...
+    ) -> CommitStatus:
+        """As GitHub now has it: its creator is whom the token acts as."""
+        ...
 
     def comments(self, number: int) -> tuple[Comment, ...]:
         """Of a pull request's conversation, oldest first; all pages up to 1,000."""
         ...
 
-    def create_comment(self, number: int, body: str) -> Comment: ...
+    def create_comment(self, number: int, body: str) -> Comment:
+        """Once: not repeated after a failure, though a rate limit is waited for.
+
+        GitHub did nothing where it names a limit, so the try after the wait is the first.
+        """
+        ...
 
     def update_comment(self, comment_id: int, body: str) -> Comment: ...
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,12 +33,17 @@ class Repository:
 
 @dataclass(frozen=True)
 class PullRequestEvent:
-    """A pull request was opened, pushed to, reopened or edited. `retargeted`: to another base."""
+    """A pull request was opened, pushed to, reopened or edited. `retargeted`: to another base.
+
+    Of `pull_request` and `pull_request_target` alike: they differ in whose workflow they start.
+    `at` is when the pull request last changed, which of two events tells the later one.
+    """
 
     repository: Repository
     action: str
     pull: PullRequest
     retargeted: bool
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -164,12 +170,13 @@ def read_pull(fields: Fields) -> PullRequest:
 
 
 def _pull_request(payload: Fields) -> PullRequestEvent:
-    changes = payload.maybe("changes")
+    changes, pull = payload.maybe("changes"), payload.below("pull_request")
     return PullRequestEvent(
         _repository(payload),
         payload.text("action"),
-        read_pull(payload.below("pull_request")),
+        read_pull(pull),
         retargeted=changes is not None and "base" in changes.value,
+        at=pull.time("updated_at"),
     )
 
 
@@ -188,6 +195,7 @@ def read_run(fields: Fields) -> Run:
     """As the API and the event give it; StrangeError."""
     head_repository = fields.maybe("head_repository")
     owner = None if head_repository is None else head_repository.maybe("owner")
+    started = fields.text_or_none("run_started_at")
     return Run(
         id=fields.number("id"),
         attempt=fields.number("run_attempt"),
@@ -198,9 +206,12 @@ def read_run(fields: Fields) -> Run:
         head_sha=fields.sha("head_sha"),
         head_branch=fields.text_or_none("head_branch"),
         head_owner=None if owner is None else owner.text("login"),
+        head_repository_id=None if head_repository is None else head_repository.number("id"),
         repository_id=fields.below("repository").number("id"),
         url=fields.text("html_url"),
         created_at=fields.time("created_at"),
+        # GitHub describes it as optional.
+        started_at=fields.time("created_at" if started is None else "run_started_at"),
         updated_at=fields.time("updated_at"),
     )
 
@@ -243,6 +254,7 @@ def _timer(payload: Fields) -> TimerEvent:
 
 _READERS: Mapping[str, Callable[[Fields], Event]] = {
     "pull_request": _pull_request,
+    "pull_request_target": _pull_request,
     "merge_group": _merge_group,
     "workflow_run": _workflow_run,
     "issue_comment": _issue_comment,

@@ -15,10 +15,11 @@ People:   user, open_pull, push, retarget, edit, close, reopen, merge, delete_fo
           edit_comment, delete_comment, open_issue, queue_merge, push_branch, timer,
           press_rerun, press_cancel
 Actions:  start_run, begin, finish_run (of a pull, a MergeGroup, or None for a branch)
-Read:     events, payload_of, event(name, action), status, statuses, comments, bot_comment, checks,
-          requests (each with its status), writes
+Read:     events, payload_of, event(name, action), target_event_of(event), status,
+          statuses, comments, bot_comment, checks, requests (each with its status), writes
 Scripts:  will(operation, *faults) as in `hub/faults.py`; compared[(base, head)] or `git` (a
-          repository); wait(seconds) moves the stand-in's clock; token, read_token, add_token
+          repository); workflows (files that are installed); wait(seconds) moves the stand-in's
+          clock; token, read_token, add_token
 
 Every request must be in GitHub's OpenAPI description and every answer of ours must fit it; what is
 not, collects in `violations`, which `running` and the fixture assert to be empty. The limits of
@@ -60,6 +61,14 @@ from hub.state import (
 MEASURE = "ailab-measure.yml"
 MERGE_QUEUE = "ailab-merge-queue.yml"
 RELEASE = "ailab-release.yml"
+SHIPPED = {
+    MEASURE,
+    MERGE_QUEUE,
+    RELEASE,
+    "ailab-report.yml",
+    "ailab-command.yml",
+    "ailab-sweep.yml",
+}
 
 
 class StandIn:
@@ -81,6 +90,8 @@ class StandIn:
         #: Answers of compare that need no git: (base, head) -> Compared.
         self.compared: dict[tuple[str, str], Compared] = {}
         self.git = git
+        #: Its workflows' files: asked for the runs of another one, GitHub says 404.
+        self.workflows = set(SHIPPED)
         #: GitHub often finds no pull request of a commit that lies in a fork only.
         self.finds_commits_of_forks = False
         self.token, self.read_token = "ghs_writes-0123456789", "ghs_reads-0123456789"
@@ -271,6 +282,7 @@ class StandIn:
         """A person presses the button: the next attempt is queued; `begin` starts it."""
         run.attempt += 1
         run.status, run.conclusion, run.updated_at = "queued", None, self._tick()
+        run.again_at.append(self.now)
         run.failed_only = failed_only
 
     def press_cancel(self, run: Run) -> None:
@@ -291,6 +303,14 @@ class StandIn:
         """The latest delivery of that kind."""
         return [e for e in self.events if e.name == name and action in {None, e.action}][-1]
 
+    def target_event_of(self, event: Event) -> Event:
+        """What a pull_request event delivers besides: the same for `pull_request_target`.
+
+        It is not in `events`, where tests look for what a person did last.
+        """
+        assert event.name == "pull_request"
+        return replace(event, name="pull_request_target")
+
     def payload_of(self, event: Event) -> Json:
         payload: Json = json.loads(event.payload)
         return payload
@@ -308,7 +328,8 @@ class StandIn:
 
         `run` is the job's own run, where a test wants a real one; `workspace` its checkout.
         """
-        path = folder / f"event-{self.events.index(event)}.json"
+        number = [each.payload for each in self.events].index(event.payload)
+        path = folder / f"event-{number}-{event.name}.json"
         path.write_text(event.payload, encoding="utf-8")
         temp = folder / "temp"
         temp.mkdir(exist_ok=True)
@@ -392,6 +413,7 @@ class StandIn:
         return render.payload(event, action, self.repository, sender)
 
     def _pull_event(self, action: str, pull: Pull, more: Json | None = None) -> None:
+        pull.updated_at = self.now
         payload = self._payload("pull_request", action, pull.author)
         payload["number"] = pull.number
         payload["pull_request"] = render.pull(pull, self.repository, payload["pull_request"])

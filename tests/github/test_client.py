@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from hub import faults
-from hub.state import BOT_ID, Comment, Compared, ComparedFile, sha_of
+from hub.state import BOT_ID, Comment, Compared, ComparedFile, Status, sha_of
 from repositories import commit, git, new_repository
-from standin import MEASURE, StandIn
+from standin import MEASURE, MERGE_QUEUE, StandIn
 
 from ailab_bot.errors import UserError
 from ailab_bot.gh.api import GitHubApi, client_from
@@ -129,6 +129,7 @@ def test_a_deleted_fork_is_no_repository_of_ours(github: StandIn, api: GitHub) -
     assert api.pull(pull.number).head_repository_id is None
     assert api.pull(pull.number).from_fork
     assert api.run(run.id).head_owner is None
+    assert api.run(run.id).head_repository_id is None
 
 
 def test_a_run_is_read_with_its_latest_attempt(github: StandIn, api: GitHub) -> None:
@@ -140,11 +141,48 @@ def test_a_run_is_read_with_its_latest_attempt(github: StandIn, api: GitHub) -> 
     assert (found.event, found.head_sha) == ("pull_request", pull.head_sha)
     assert (found.head_branch, found.head_owner) == ("speed-up", "mallory")
     assert found.repository_id == github.repository.id
+    assert pull.head_repository is not None
+    assert found.head_repository_id == pull.head_repository.id != found.repository_id
     github.finish_run(run, "failure")
     github.press_rerun(run)
     assert (api.run(run.id).attempt, api.run(run.id).status) == (2, "queued")
     with pytest.raises(NotFoundError):
         api.run(4)
+
+
+def test_each_attempt_of_a_run_began_at_its_own_time(github: StandIn, api: GitHub) -> None:
+    run = github.start_run(github.open_pull())
+    created = run.created_at
+    assert api.run(run.id).created_at == api.run(run.id).started_at == created
+    github.finish_run(run, "failure")
+    github.wait(4 * 86_400)
+    api.rerun(run.id)
+    found, asked_at = api.run(run.id), github.now
+    assert (found.created_at, found.started_at) == (created, asked_at)
+    github.wait(600)
+    github.begin(run)
+    assert api.run(run.id).started_at == asked_at
+
+
+@pytest.mark.parametrize(("there", "asked"), [(0, 1), (99, 1), (100, 2), (250, 3), (1100, 10)])
+def test_runs_come_from_all_pages_up_to_a_thousand(
+    github: StandIn, api: GitHub, there: int, asked: int
+) -> None:
+    first = github.start_run(github.open_pull())
+    ids = range(first.id, first.id + there)
+    github.runs = {number: replace(first, id=number) for number in ids}
+    assert [run.id for run in api.runs(MEASURE)] == list(reversed(ids))[:1000]
+    assert len(github.requests) == asked
+
+
+def test_a_workflow_that_is_not_installed_is_not_found_rather_than_never_run(
+    github: StandIn, api: GitHub
+) -> None:
+    assert api.runs(MERGE_QUEUE) == ()
+    github.workflows.remove(MERGE_QUEUE)
+    with pytest.raises(NotFoundError):
+        api.runs(MERGE_QUEUE)
+    assert api.runs(MEASURE) == ()
 
 
 def test_runs_of_a_workflow_come_newest_first_and_can_be_narrowed(
@@ -313,6 +351,33 @@ def test_statuses_come_newest_first_with_who_set_them(github: StandIn, api: GitH
     assert (old.state, old.url, old.context) == ("pending", "https://x.invalid", "ailab/gate")
     assert new.created_at > old.created_at
     assert api.statuses(sha_of("other")) == ()
+
+
+def test_a_status_that_is_set_tells_whom_the_token_acts_as(
+    github: StandIn, connect: Callable[..., GitHubApi]
+) -> None:
+    app = github.user("our-app[bot]")
+    api = connect(token=github.add_token("ghs_app-0123456789", app))
+    made = api.create_status(
+        SHA, context="ailab/gate", state="pending", description="planning", url="https://x.invalid"
+    )
+    assert made.creator_id == app.id != BOT_ID
+    assert (made,) == api.statuses(SHA)
+
+
+@pytest.mark.parametrize(("there", "asked"), [(99, 1), (100, 2), (250, 3), (1100, 10)])
+def test_statuses_come_from_all_pages_up_to_a_thousand(
+    github: StandIn, api: GitHub, there: int, asked: int
+) -> None:
+    """Others' statuses do not hide ours: those of all contexts are in one list."""
+    jenkins, now = github.user("jenkins"), github.now
+    github.all_statuses = [
+        Status(number, SHA, f"ci/{number}", "success", None, None, jenkins, now)
+        for number in range(there)
+    ]
+    found = [status.context for status in api.statuses(SHA)]
+    assert found == [f"ci/{number}" for number in reversed(range(there))][:1000]
+    assert len(github.requests) == asked
 
 
 @pytest.mark.parametrize(

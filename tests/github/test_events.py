@@ -28,15 +28,23 @@ from ailab_bot.gh.event import (
 
 TYPES = {
     "pull_request": PullRequestEvent,
+    "pull_request_target": PullRequestEvent,
     "merge_group": MergeGroupEvent,
     "workflow_run": WorkflowRunEvent,
     "issue_comment": CommentEvent,
     "push": PushEvent,
 }
+
+
+def published_of(event: str) -> list[Any]:
+    """GitHub gives pull_request_target the payloads of pull_request, and publishes them once."""
+    return payload_examples(event.removesuffix("_target"))
+
+
 PUBLISHED = [
     pytest.param(event, example, id=f"{event} {example.get('action', '')} {index}")
     for event in TYPES
-    for index, example in enumerate(payload_examples(event))
+    for index, example in enumerate(published_of(event))
     if "path" in example.get("workflow_run", {"path"})
 ]
 
@@ -91,7 +99,7 @@ def is_refused(event: str, payload: object) -> bool:
 def test_whatever_stands_in_a_field_there_is_an_event_or_the_one_error(
     event: str, value: object
 ) -> None:
-    payload = max(payload_examples(event), key=lambda item: len(json.dumps(item)))
+    payload = max(published_of(event), key=lambda item: len(json.dumps(item)))
     refused = 0
     for path in places(payload):
         refused += is_refused(event, broken(payload, path, value))
@@ -112,10 +120,14 @@ def test_a_payload_without_its_parts_gives_the_one_error(event: str, payload: ob
         ("pull_request", ("pull_request", "head", "sha"), "A" * 40),
         ("pull_request", ("pull_request", "base", "sha"), "0" * 39),
         ("pull_request", ("pull_request", "base", "repo"), None),
+        ("pull_request", ("pull_request", "updated_at"), None),
+        ("pull_request_target", ("pull_request", "updated_at"), "2026-03-02T09:00:00"),
         ("pull_request", ("pull_request", "number"), True),
         ("pull_request", ("pull_request", "number"), "1"),
         ("workflow_run", ("workflow_run", "run_attempt"), 1.0),
         ("workflow_run", ("workflow_run", "path"), None),
+        ("workflow_run", ("workflow_run", "run_started_at"), "yesterday"),
+        ("workflow_run", ("workflow_run", "head_repository", "id"), None),
         ("workflow_run", ("workflow_run", "created_at"), "yesterday"),
         ("workflow_run", ("workflow_run", "created_at"), "2026-03-02T09:00:00"),
         ("issue_comment", ("comment", "user"), None),
@@ -125,7 +137,7 @@ def test_a_payload_without_its_parts_gives_the_one_error(event: str, payload: ob
     ],
 )
 def test_a_strange_field_is_named(event: str, path: tuple[str, ...], value: object) -> None:
-    payload = max(payload_examples(event), key=lambda item: len(json.dumps(item)))
+    payload = max(published_of(event), key=lambda item: len(json.dumps(item)))
     assert parse_event(event, payload)
     with pytest.raises(UserError) as refused:
         parse_event(event, broken(payload, path, value))
@@ -159,6 +171,41 @@ def test_a_pull_request_opened_pushed_retargeted_and_edited(github: StandIn) -> 
     edited = last(github)
     assert isinstance(edited, PullRequestEvent)
     assert (edited.action, edited.retargeted) == ("edited", False)
+
+
+def test_of_two_events_the_later_change_of_the_pull_request_is_known(github: StandIn) -> None:
+    pull = github.open_pull()
+    opened = last(github)
+    github.wait(60)
+    github.edit(pull, "A better title")
+    edited = last(github)
+    assert isinstance(opened, PullRequestEvent)
+    assert isinstance(edited, PullRequestEvent)
+    assert (opened.at, edited.at) == (pull.created_at, github.now)
+
+
+def test_the_trusted_event_says_what_the_untrusted_one_says(
+    github: StandIn, tmp_path: Path
+) -> None:
+    github.open_pull("mallory", fork=True)
+    target = github.target_event_of(github.events[-1])
+    assert target not in github.events
+    environ = github.environment(target, tmp_path)
+    assert environ["GITHUB_EVENT_NAME"] == "pull_request_target"
+    path = Path(environ["GITHUB_EVENT_PATH"])
+    assert read_event("pull_request_target", path) == last(github)
+    assert (
+        path.name != Path(github.environment(github.events[-1], tmp_path)["GITHUB_EVENT_PATH"]).name
+    )
+
+
+def test_a_run_that_does_not_tell_when_its_attempt_began_began_when_it_was_created() -> None:
+    payload = max(payload_examples("workflow_run"), key=lambda item: len(json.dumps(item)))
+    less = copy.deepcopy(payload)
+    del less["workflow_run"]["run_started_at"]
+    event = parse_event("workflow_run", less)
+    assert isinstance(event, WorkflowRunEvent)
+    assert event.run.started_at == event.run.created_at
 
 
 def test_a_deleted_fork_is_never_the_same_repository(github: StandIn) -> None:
@@ -203,11 +250,13 @@ def test_runs_tell_their_attempt_and_their_workflows_file(github: StandIn) -> No
     late = last(github)
     assert isinstance(late, WorkflowRunEvent)
     assert (late.run.id, late.run.attempt) == (run.id, 1)
+    assert late.run.started_at == run.created_at < again.run.started_at
     github.delete_fork(pull)
     github.finish_run(run)
     orphan = last(github)
     assert isinstance(orphan, WorkflowRunEvent)
     assert orphan.run.head_owner is None
+    assert orphan.run.head_repository_id is None
 
 
 def test_the_merge_queue_names_what_it_will_merge(github: StandIn) -> None:

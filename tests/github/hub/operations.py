@@ -97,6 +97,8 @@ class Operations:
         return 200, self._run_json(self._run(names))
 
     def list_runs(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        if names["workflow_id"] not in self.github.workflows:
+            raise RefusedError(404, "Not Found")
         since = re.fullmatch(r">=(.+)", query.get("created", ">=0001-01-01T00:00:00Z"))
         if since is None:
             raise RefusedError(422, "created: only >= is played here")

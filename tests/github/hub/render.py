@@ -96,6 +96,7 @@ def pull(filled: Pull, home: Repository, template: Json) -> Json:
         "html_url": f"{WEB}/{home.full_name}/pull/{filled.number}",
         "merged": filled.merged,
         "created_at": text_of(filled.created_at),
+        "updated_at": text_of(filled.updated_at or filled.created_at),
         "closed_at": None if filled.state == "open" else text_of(filled.created_at),
         "requested_teams": [],
         "head": {
@@ -121,7 +122,7 @@ def run(filled: Run, home: Repository, template: Json, path_suffix: str = "") ->
         "repository": repository(home, template["repository"]),
         "head_repository": repository(fork, template["repository"]) if fork else None,
     }
-    times = {"created_at": filled.created_at, "run_started_at": filled.created_at}
+    times = {"created_at": filled.created_at, "run_started_at": filled.started_at}
     return {
         **template,
         **repositories,

@@ -43,7 +43,10 @@ class Repository:
 
 @dataclass
 class Pull:
-    """`head_repository` None: its fork was deleted. `commits`: every head it had, last is now."""
+    """`head_repository` None: its fork was deleted. `commits`: every head it had, last is now.
+
+    `updated_at` None: never since it was opened.
+    """
 
     number: int
     title: str
@@ -56,6 +59,7 @@ class Pull:
     created_at: datetime
     state: str = "open"
     merged: bool = False
+    updated_at: datetime | None = None
 
     @property
     def head_sha(self) -> str:
@@ -108,7 +112,10 @@ class Artifact:
 
 @dataclass
 class Run:
-    """One workflow run; `attempt` is its latest. `jobs`: name -> conclusion of that attempt."""
+    """One workflow run; `attempt` is its latest. `jobs`: name -> conclusion of that attempt.
+
+    `again_at`: when each attempt after the first was asked for.
+    """
 
     id: int
     workflow: str
@@ -126,6 +133,12 @@ class Run:
     failed_only: bool = False
     jobs: dict[str, str] = field(default_factory=dict)
     artifacts: list[Artifact] = field(default_factory=list)
+    again_at: list[datetime] = field(default_factory=list)
+
+    @property
+    def started_at(self) -> datetime:
+        """Of this attempt; `created_at` never changes."""
+        return [self.created_at, *self.again_at][self.attempt - 1]
 
 
 @dataclass(frozen=True)
