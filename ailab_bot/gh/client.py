@@ -162,11 +162,16 @@ class GitHub(Protocol):
 
     def pull(self, number: int) -> PullRequest: ...
 
-    def pulls_of_head(self, owner: str, branch: str) -> tuple[PullRequest, ...]:
-        """Open pull requests whose head is `owner`'s `branch`."""
+    def open_pulls(self) -> tuple[PullRequest, ...]:
+        """All that are open, newest first, up to 1,000."""
         ...
 
-    def pulls_with_commit(self, sha: str) -> tuple[PullRequest, ...]: ...
+    def pulls_with_commit(self, sha: str) -> tuple[PullRequest, ...]:
+        """The merged one that brought it to the default branch; else all open and merged ones.
+
+        The commit need not be their head. GitHub does not always know those from forks.
+        """
+        ...
 
     def run(self, run_id: int) -> Run:
         """The run's latest attempt."""

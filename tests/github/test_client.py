@@ -108,10 +108,11 @@ def test_pull_requests_are_found_by_the_branch_they_come_from(github: StandIn, a
     forked = github.open_pull("mallory", head="speed-up", fork=True)
     closed = github.open_pull("alice", head="old")
     github.close(closed)
-    assert [pull.number for pull in api.pulls_of_head("acme", "speed-up")] == [own.number]
-    (found,) = api.pulls_of_head("mallory", "speed-up")
+    everyone = {pull.number: pull for pull in api.open_pulls()}
+    assert own.number in everyone
+    (found,) = [p for p in everyone.values() if p.from_fork and p.head_ref == "speed-up"]
     assert (found.number, found.from_fork) == (forked.number, True)
-    assert api.pulls_of_head("acme", "old") == ()
+    assert "old" not in {pull.head_ref for pull in everyone.values()}
 
 
 def test_pull_requests_are_found_by_a_commit_but_not_always_by_a_forks(
@@ -120,6 +121,33 @@ def test_pull_requests_are_found_by_a_commit_but_not_always_by_a_forks(
     own, forked = github.open_pull("alice"), github.open_pull("mallory", fork=True)
     assert [pull.number for pull in api.pulls_with_commit(own.head_sha)] == [own.number]
     assert api.pulls_with_commit(forked.head_sha) == ()
+
+
+def test_of_a_commits_pull_requests_the_open_and_the_merged_are_found(
+    github: StandIn, api: GitHub
+) -> None:
+    first, second, closed = (
+        github.open_pull(login, head=login, sha=SHA) for login in ("alice", "bob", "carol")
+    )
+    github.close(closed)
+    assert [pull.number for pull in api.pulls_with_commit(SHA)] == [first.number, second.number]
+    github.retarget(second, "release")
+    github.merge(second)
+    assert [pull.number for pull in api.pulls_with_commit(SHA)] == [first.number, second.number]
+    github.merge(first)
+    (found,) = api.pulls_with_commit(SHA)
+    assert (found.number, found.open) == (first.number, False)
+
+
+def test_a_pull_request_is_found_by_a_commit_that_is_no_longer_its_head(
+    github: StandIn, api: GitHub
+) -> None:
+    pull = github.open_pull("alice", sha=SHA)
+    github.push(pull)
+    (found,) = api.pulls_with_commit(SHA)
+    assert found.head_sha == pull.head_sha != SHA
+    github.push(pull, force=True)
+    assert api.pulls_with_commit(SHA) == ()
 
 
 def test_a_deleted_fork_is_no_repository_of_ours(github: StandIn, api: GitHub) -> None:
@@ -382,7 +410,13 @@ def test_statuses_come_from_all_pages_up_to_a_thousand(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"description": "x" * 141}, {"state": "fine"}, {"context": ""}, {"url": "ftp://x"}],
+    [
+        {"description": "x" * 141},
+        {"description": "we ship it 🚀"},
+        {"state": "fine"},
+        {"context": ""},
+        {"url": "ftp://x"},
+    ],
 )
 def test_a_status_that_github_would_refuse_is_an_error_with_githubs_words(
     github: StandIn, api: GitHub, wrong: dict[str, str]
@@ -655,7 +689,7 @@ def test_an_answer_that_is_not_as_documented_is_an_error_not_a_guess(
     assert "head is not an object" in strange.value.why
     github.will("pulls/list", faults.answer(200, "hello"))
     with pytest.raises(GitHubError, match="not as it documents"):
-        api.pulls_of_head("acme", "x")
+        api.open_pulls()
 
 
 ERRORS: dict[str, Callable[[GitHub], object]] = {

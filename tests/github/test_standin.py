@@ -59,6 +59,7 @@ def test_a_request_for_another_media_type_is_a_violation(github: StandIn) -> Non
     ("path", "body"),
     [
         (f"/statuses/{SHA}", {"state": "success", "description": "x" * 141, "context": "c"}),
+        (f"/statuses/{SHA}", {"state": "success", "description": "🚀", "context": "c"}),
         (f"/statuses/{SHA}", {"state": "fine", "context": "c"}),
         (f"/statuses/{SHA}", {"state": "success", "context": ""}),
         (f"/statuses/{SHA}", {"context": "c"}),
@@ -102,8 +103,10 @@ def test_a_body_beyond_githubs_limits_is_refused(
 
 def test_bodies_at_the_limits_are_accepted(github: StandIn) -> None:
     github.open_pull()
-    status = {"state": "success", "description": "x" * 140, "context": "c", "target_url": None}
-    assert send(github, "POST", f"{ROOT}/statuses/{SHA}", status).status_code == 201
+    status = {"state": "success", "context": "c", "target_url": None}
+    for description in ("x" * 140, "\uffff" * 140, "", None):
+        body = {**status, "description": description}
+        assert send(github, "POST", f"{ROOT}/statuses/{SHA}", body).status_code == 201
     comment = {"body": "x" * 65_536}
     assert send(github, "POST", f"{ROOT}/issues/1/comments", comment).status_code == 201
 

@@ -72,14 +72,17 @@ class Operations:
         return 200, [self._pull_json(pull) for pull in _page(found, query)]
 
     def pulls_of_commit(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        """Never closed ones; what is in the default branch already is of who brought it there."""
+        home, forks_too = self.github.repository, self.github.finds_commits_of_forks
         found = [
             pull
             for pull in self.github.pulls.values()
             if names["commit_sha"] in pull.commits
-            and (
-                pull.head_repository is self.github.repository or self.github.finds_commits_of_forks
-            )
+            and (pull.merged or pull.state == "open")
+            and (pull.merged or pull.head_repository is home or forks_too)
         ]
+        there = [pull for pull in found if pull.merged and pull.base_ref == home.default_branch]
+        found = there or found
         return 200, [self._pull_json(pull) for pull in _page(found, query)]
 
     def _run(self, names: Json) -> Run:

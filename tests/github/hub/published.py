@@ -29,7 +29,10 @@ DEVIATIONS = {
     "pull-request-simple": (("head", "repo"), ("head", "user")),
     "workflow-run": (("head_repository",),),
 }
-#: Documented limits that the description does not hold, answered with 422.
+#: Limits that the description does not hold, answered with 422. All but one are documented: that
+#: descriptions of statuses take no character beyond the Basic Multilingual Plane, as emoji are, is
+#: known from what GitHub answered to others ("doesn't accept 4-byte Unicode").
+LAST_OF_DESCRIPTION = "\uffff"
 MOST_DESCRIPTION = 140
 MOST_COMMENT = 65_536
 MOST_ANNOTATION_BYTES = 64 * 1024
@@ -196,12 +199,7 @@ def body_schema(operation: Operation) -> Json | None:
 
 def _beyond_limits(operation: str, body: Json) -> str | None:
     if operation == "repos/create-commit-status":
-        if len(body.get("description") or "") > MOST_DESCRIPTION:
-            return f"description is too long (maximum is {MOST_DESCRIPTION} characters)"
-        if not body.get("context", "default"):
-            return "context can't be blank"
-        if not re.match(r"https?://", body.get("target_url") or "http://"):
-            return "target_url must use http(s) scheme"
+        return _status_beyond_limits(body)
     if operation in {"issues/create-comment", "issues/update-comment"}:
         if len(body["body"]) > MOST_COMMENT:
             return f"body is too long (maximum is {MOST_COMMENT} characters)"
@@ -215,6 +213,18 @@ def _beyond_limits(operation: str, body: Json) -> str | None:
                 return "message of an annotation is too long (maximum is 64 KB)"
             if len(line.get("title", "")) > MOST_ANNOTATION_TITLE:
                 return "title of an annotation is too long (maximum is 255 characters)"
+    return None
+
+
+def _status_beyond_limits(body: Json) -> str | None:
+    if len(body.get("description") or "") > MOST_DESCRIPTION:
+        return f"description is too long (maximum is {MOST_DESCRIPTION} characters)"
+    if max(body.get("description") or " ") > LAST_OF_DESCRIPTION:
+        return "description doesn't accept 4-byte Unicode"
+    if not body.get("context", "default"):
+        return "context can't be blank"
+    if not re.match(r"https?://", body.get("target_url") or "http://"):
+        return "target_url must use http(s) scheme"
     return None
 
 
