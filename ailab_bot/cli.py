@@ -208,8 +208,11 @@ def _measure(arguments: argparse.Namespace) -> int:
     finally:
         progress.close()
     if not arguments.quiet:
-        for name, why in result.lost.items():
-            _tell(f"ailab: {name} was not measured to its end: {why}\n")
+        from ailab_bot.report.progress import harmless_lines
+
+        for name, loss in result.lost.items():
+            said = f"ailab: {name} was not measured to its end: {loss.reason}"
+            _tell("\n".join(harmless_lines(said)) + "\n")
     return EXIT_INTERRUPTED if result.interrupted else EXIT_FINE
 
 

@@ -6,11 +6,12 @@ Refuses to decide: it gives back trials, imports and remarks.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ailab_bot.errors import AilabError
+from ailab_bot.errors import AilabError, UserError
 from ailab_bot.flows.explain import TracedImport, explain
 from ailab_bot.flows.measurement import Bench, TrialLog, measure_scenario, trace_imports
 from ailab_bot.judge import summarise_failures
@@ -23,12 +24,15 @@ from ailab_bot.measure.worktree import Workplace, cache_folder, open_workplace
 from ailab_bot.model.noise import WAIT_SHARE, Noise, cores_text
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.scenario import Scenario
+from ailab_bot.model.shard import LONGEST_NOTE, LONGEST_REASON, Loss, LossKind
 from ailab_bot.model.trial import Arm
 from ailab_bot.model.verdict import Explanation, VerdictKind
 from ailab_bot.report.progress import Progress
 from ailab_bot.report.words import unrest_notes
 
 _MOVED = (VerdictKind.REGRESSION, VerdictKind.IMPROVEMENT)
+#: Characters that an error's advice has in a note, when all of it does not fit.
+_LONGEST_ADVICE = 200
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,13 @@ class Job:
 class Measured:
     """What a job has found so far: complete at the end, partial when interrupted.
 
-    `lost`: scenarios that an error ended, with what happened.
+    `lost`: scenarios that were not measured to their end, with why.
     """
 
     log: TrialLog
     explanations: list[Explanation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    lost: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, Loss] = field(default_factory=dict)
     spent_s: float = 0.0
     interrupted: bool = False
 
@@ -102,7 +106,7 @@ def measure_arms(job: Job, log: TrialLog, progress: Progress) -> Measured:
         found.interrupted = True
         for scenario in job.scenarios:
             if scenario.id not in finished:
-                found.lost.setdefault(scenario.id, "interrupted")
+                found.lost.setdefault(scenario.id, Loss(LossKind.INTERRUPTED, "interrupted"))
         found.notes.append("Interrupted: these results are partial.")
     finally:
         found.spent_s = time.monotonic() - started
@@ -115,9 +119,11 @@ def _measure_one(job: Job, bench: Bench, found: Measured, progress: Progress) ->
     try:
         measure_scenario(bench, log, progress)
         if not log.of(scenario.id):
-            found.notes.append(f"{scenario.id}: capacity ended before its first block.")
+            why = "capacity ended before its first block"
+            found.lost[scenario.id] = Loss(LossKind.CAPACITY, why)
+            found.notes.append(f"{scenario.id}: {why}.")
     except AilabError as error:
-        _lose(found, scenario, error, progress)
+        _lose(found, scenario, LossKind.ERROR, error, progress)
     finally:
         if bench.gate is not None:
             found.notes.extend(unrest_notes(scenario.id, bench.gate.unrest, job.noise))
@@ -142,32 +148,61 @@ def _gate(job: Job, cores: tuple[int, ...], share_s: float | None) -> QuietGate:
     return QuietGate(limits, job.policy.max_blocks, read=lambda: read_activity(cores))
 
 
-def _lose(found: Measured, scenario: Scenario, error: AilabError, progress: Progress) -> None:
-    found.lost[scenario.id] = error.what
+def _lose(
+    found: Measured, scenario: Scenario, kind: LossKind, error: AilabError, progress: Progress
+) -> None:
+    reason = _head(" ".join(error.what.split()), LONGEST_REASON)
+    found.lost[scenario.id] = Loss(kind, reason or "an error without a text")
     _note(found, scenario, error, progress)
 
 
 def _note(found: Measured, scenario: Scenario, error: AilabError, progress: Progress) -> None:
+    """Whoever watches sees all of it; what is kept is cut, as a set-up may say any amount."""
     note = ": ".join(filter(None, [scenario.id, error.what, error.why])) + f". {error.advice}"
-    found.notes.append(note)
     progress.note(note)
+    found.notes.append(note if len(note) <= LONGEST_NOTE else _cut_note(scenario, error))
+
+
+def _cut_note(scenario: Scenario, error: AilabError) -> str:
+    """Of the evidence the end is kept: installers say last what went wrong."""
+    before = _head(f"{scenario.id}: {error.what}", LONGEST_REASON)
+    after = f". {_head(error.advice, _LONGEST_ADVICE)}"
+    room = LONGEST_NOTE - len(before) - len(": ") - len(after)
+    why = error.why if len(error.why) <= room else "…" + error.why[len(error.why) - room + 1 :]
+    return f"{before}: {why}{after}" if why else before + after
+
+
+def _head(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _prepare_all(
     job: Job, place: Workplace, found: Measured, progress: Progress
 ) -> Mapping[str, dict[Arm, Environment]]:
-    """Every arm of every scenario, before the first trial: a broken set-up costs no measurement."""
+    """Every arm of every scenario, before the first trial: a broken set-up costs no measurement.
+
+    Base first: what fails on head alone is the change's doing, and what fails on base is not.
+    """
     prepared: dict[str, dict[Arm, Environment]] = {}
     for scenario in job.scenarios:
+        arms: dict[Arm, Environment] = {}
         try:
-            prepared[scenario.id] = {
-                arm: _prepare(job, place, scenario, arm, progress) for arm in Arm
-            }
+            for arm in (Arm.BASE, Arm.HEAD):
+                arms[arm] = _prepare(job, place, scenario, arm, progress)
         except AilabError as error:
             if job.all_or_nothing:
                 raise
-            _lose(found, scenario, error, progress)
+            _lose(found, scenario, _kind_of(error, arms), error, progress)
+        else:
+            prepared[scenario.id] = arms
     return prepared
+
+
+def _kind_of(error: AilabError, prepared: Mapping[Arm, Environment]) -> LossKind:
+    """A set-up that fails is a UserError; anything else is the machine's, in whatever arm."""
+    if not isinstance(error, UserError):
+        return LossKind.ERROR
+    return LossKind.SETUP_HEAD if Arm.BASE in prepared else LossKind.SETUP
 
 
 def _prepare(
@@ -179,5 +214,6 @@ def _prepare(
     environment = prepare(scenario, source, job.python, cache_folder())
     if environment.reused:
         progress.note(f"{scenario.id}: {arm.value} uses a prepared environment again")
-    compile_probe(place.probe, environment.python)
+    with contextlib.suppress(OSError):  # a set-up that breaks its interpreter shows in the trials
+        compile_probe(place.probe, environment.python)
     return environment

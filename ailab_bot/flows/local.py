@@ -121,7 +121,7 @@ def report_folders(
     if len(names) < len(definitions.scenarios):
         reproduce += ["--scenario", *names]
     notes = dirty_note(repository) + policy_notes(definitions.policy, names)
-    notes += [*findings.notes, *(f"{name}: {why}" for name, why in lost.items())]
+    notes += [*findings.notes, *(f"{name}: {loss.reason}" for name, loss in lost.items())]
     return assemble(
         repository.resolve(first.base),
         repository.resolve(first.head),

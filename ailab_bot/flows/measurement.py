@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ailab_bot.flows.explain import TracedImport, read_trace
@@ -33,6 +33,9 @@ from ailab_bot.report.words import disturbance_text
 MOST_FAILURES_WITHOUT_SUCCESS = 2
 #: With capacity for fewer blocks than this, a disturbed one counts: better a noisy block than none.
 BLOCKS_IN_HAND = 3
+#: Bytes of failed trials in one log, from where on output is no longer kept with them: a failure is
+#: evidence, its hundredth copy of one output is none, and whoever reads a log bounds its size.
+FAILURES_KEPT_BYTES = 4 << 20
 
 
 @dataclass
@@ -45,8 +48,13 @@ class TrialLog:
     path: Path
     trials: list[Trial] = field(default_factory=list)
     record: Path | None = None
+    _failures_bytes: int = field(default=0, init=False)
 
     def append(self, trial: Trial) -> None:
+        if trial.failure is not None:
+            self._failures_bytes += len(trial_to_json(trial).encode())
+            if self._failures_bytes > FAILURES_KEPT_BYTES:
+                trial = replace(trial, failure=replace(trial.failure, output_tail=()))
         self.trials.append(trial)
         _append_line(self.path, trial)
 

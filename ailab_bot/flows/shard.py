@@ -17,7 +17,7 @@ from ailab_bot.measure.git import Repository
 from ailab_bot.measure.machine import describe_machine
 from ailab_bot.model.exchange import RESULT, TRIALS, fingerprint, result_to_json
 from ailab_bot.model.report import Choice, Plan
-from ailab_bot.model.shard import Shard, ShardResult
+from ailab_bot.model.shard import MOST_NOTES, Shard, ShardResult
 from ailab_bot.model.trial import Arm
 from ailab_bot.report.progress import Progress
 
@@ -81,7 +81,7 @@ def measure_shard(
         definitions={scenario.id: fingerprint(scenario) for scenario in scenarios},
         explanations=tuple(measured.explanations),
         lost=measured.lost,
-        notes=tuple(measured.notes),
+        notes=tuple(measured.notes[:MOST_NOTES]),
         interrupted=measured.interrupted,
     )
     write_whole(out / RESULT, result_to_json(result))
@@ -89,9 +89,11 @@ def measure_shard(
 
 
 def write_whole(path: Path, text: str) -> None:
-    """A reader sees the whole file or none."""
+    """A reader sees the whole file or none. Halves of characters, as in names of files that are
+    not UTF-8, are replaced.
+    """
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with partial.open("w", encoding="utf-8", errors="replace") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -41,6 +41,9 @@ from ailab_bot.model.trial import Failure, Outcome
 OUTPUT_KEPT_BYTES = 1 << 20
 #: Lines of stderr shown with a failure.
 TAIL_LINES = 20
+#: Characters of such a line: enough for a message. Of a progress bar or a printed tensor, which can
+#: be endless, the beginning says what it is.
+LONGEST_TAIL_LINE = 500
 #: A line of output longer than this is matched against the marker in pieces.
 _LONGEST_LINE = 1 << 16
 #: More signals about phases, and more candidates at a time, than any real program sends; further
@@ -477,7 +480,11 @@ class _Kept:
         return (self.first + self.last).decode("utf-8", "replace")
 
     def tail(self) -> tuple[str, ...]:
-        return tuple(self.text().rstrip().splitlines()[-TAIL_LINES:])
+        lines = self.text().rstrip().splitlines()[-TAIL_LINES:]
+        return tuple(
+            line if len(line) <= LONGEST_TAIL_LINE else line[: LONGEST_TAIL_LINE - 1] + "…"
+            for line in lines
+        )
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """What crosses a job's boundary beside trials: the shard that a job is given, and its result.
 
 A result comes from a job that ran a pull request's code: it is read as hostile input, field by
-field, and contributes numbers and names, never an identity or a verdict.
+field, and contributes numbers and names, never an identity or a verdict. What is only shown is cut
+where it is too long; everything else is as it should be, or the whole is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +16,16 @@ from ailab_bot.errors import UserError
 from ailab_bot.model import strictjson as read
 from ailab_bot.model.report import Machine
 from ailab_bot.model.scenario import Scenario
-from ailab_bot.model.shard import Shard, ShardResult
+from ailab_bot.model.shard import (
+    LONGEST_NOTE,
+    LONGEST_REASON,
+    MOST_NOTES,
+    READERS_OWN,
+    Loss,
+    LossKind,
+    Shard,
+    ShardResult,
+)
 from ailab_bot.model.verdict import Explanation, ImportChange
 
 SCHEMA = 1
@@ -31,6 +41,7 @@ _SHARD = {field.name for field in fields(Shard)}
 _RESULT = {"schema"} | {field.name for field in fields(ShardResult)}
 _IMPORT = {field.name for field in fields(ImportChange)}
 _MACHINE = {field.name for field in fields(Machine)}
+_LOSS = {field.name for field in fields(Loss)}
 
 
 def shards_to_json(shards: Sequence[Shard]) -> str:
@@ -95,10 +106,10 @@ def result_from_json(data: bytes) -> ShardResult:
             _explanation(item)
             for item in read.items(row["explanations"], "explanations", most=_MOST)
         ),
-        lost=_texts(row["lost"], "lost"),
+        lost=_lost(row["lost"]),
         notes=tuple(
-            read.text(note, "a note", least=0, most=_LONGEST)
-            for note in read.items(row["notes"], "notes", most=_MOST)
+            _shown(note, "a note", LONGEST_NOTE)
+            for note in read.items(row["notes"], "notes", most=MOST_NOTES)
         ),
         interrupted=read.flag(row["interrupted"], "interrupted"),
     )
@@ -131,7 +142,7 @@ def _explanation(value: object) -> Explanation:
         read.text(row["scenario"], "explanation.scenario"),
         imports_added=_imports(row["imports_added"]),
         imports_removed=_imports(row["imports_removed"]),
-        note=read.text(row["note"], "explanation.note", least=0, most=_LONGEST),
+        note=_shown(row["note"], "explanation.note", LONGEST_NOTE),
     )
 
 
@@ -148,6 +159,26 @@ def _imports(value: object) -> tuple[ImportChange, ...]:
             )
         )
     return tuple(found)
+
+
+def _lost(value: object) -> dict[str, Loss]:
+    if not isinstance(value, dict) or len(value) > _MOST:
+        read.refuse(f"lost must be an object of at most {_MOST} scenarios")
+    found = {}
+    for key, each in value.items():
+        name = read.text(key, "a name in lost")
+        row = read.mapping(each, f"lost.{name:.40}", _LOSS)
+        kind = read.one_of(row["kind"], f"lost.{name:.40}.kind", LossKind)
+        if kind in READERS_OWN:
+            read.refuse(f"lost.{name:.40}.kind is {kind}, which no job says of itself")
+        found[name] = Loss(kind, _shown(row["reason"], f"lost.{name:.40}.reason", LONGEST_REASON))
+    return found
+
+
+def _shown(value: object, name: str, most: int) -> str:
+    """A text that people read and nothing depends on: cut, where it is too long."""
+    text = read.text(value, name, least=0, most=LARGEST_RESULT_BYTES)
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _texts(value: object, name: str) -> dict[str, str]:

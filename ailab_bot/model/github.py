@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +12,14 @@ from ailab_bot.model.report import GateMode
 
 #: The user behind every workflow's own token, `github-actions[bot]`; it is the same everywhere.
 ACTIONS_BOT_ID = 41898282
-#: Labels that begin like this belong to GitHub's own machines, thrown away after each job.
-HOSTED_PREFIXES = ("ubuntu-", "windows-", "macos-")
+#: The labels of GitHub's own machines, which are thrown away after each job. Others that begin like
+#: these may name anybody's: who has such machines says so in `hosted`.
+_HOSTED = re.compile(
+    r"ubuntu-(latest|slim|\d\d\.\d\d(-arm)?)"
+    r"|windows-(latest|\d{4}(-vs\d{4})?|11-arm)"
+    r"|macos-(latest|\d\d)(-large|-xlarge|-intel)?",
+    re.ASCII,
+)
 #: Runner-minutes of one shard before GitHub ends the job.
 SHARD_MINUTES = 90
 #: Shards of one change at the most: each costs one request when its results are read.
@@ -43,7 +50,7 @@ class Pool:
     @property
     def hosted(self) -> bool:
         """Whether GitHub's own machines answer to these labels."""
-        return all(label.startswith(HOSTED_PREFIXES) for label in self.labels)
+        return all(_HOSTED.fullmatch(label) for label in self.labels)
 
 
 _CPU: Mapping[str, Pool] = types.MappingProxyType({"cpu": Pool(("ubuntu-latest",), 4)})

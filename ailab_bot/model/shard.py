@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ailab_bot.model.report import Machine
 from ailab_bot.model.verdict import Explanation
@@ -30,6 +31,38 @@ class Shard:
     family: int
 
 
+#: Characters of what is shown of a shard: longer texts are cut where they are written, and where
+#: they are read. A shard gives at most MOST_NOTES notes.
+LONGEST_REASON, LONGEST_NOTE, MOST_NOTES = 300, 900, 1000
+
+
+class LossKind(StrEnum):
+    """Why a scenario has no result."""
+
+    SETUP_HEAD = "setup_head"  # its set-up fails on head, and works on base
+    SETUP = "setup"  # its set-up fails on base, or on both
+    ERROR = "error"
+    INTERRUPTED = "interrupted"
+    CAPACITY = "capacity"
+    # What only its reader can tell.
+    NO_RESULT = "no_result"
+    UNREADABLE = "unreadable"  # its job died before it had written everything
+    REFUSED = "refused"  # it contradicts the plan
+    CHANGED = "changed"  # the base branch defines the scenario differently by now
+
+
+#: A job does not say these of itself.
+READERS_OWN = {LossKind.NO_RESULT, LossKind.UNREADABLE, LossKind.REFUSED, LossKind.CHANGED}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """`reason`: one line of at most LONGEST_REASON characters."""
+
+    kind: LossKind
+    reason: str
+
+
 @dataclass(frozen=True)
 class ShardResult:
     """What a shard says beside its trials. `definitions`: of each scenario that it began, the
@@ -45,6 +78,6 @@ class ShardResult:
     spent_s: float
     definitions: dict[str, str]
     explanations: tuple[Explanation, ...] = ()
-    lost: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, Loss] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     interrupted: bool = False

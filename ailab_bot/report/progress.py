@@ -1,4 +1,8 @@
-"""What a run shows while it goes on, on stderr: a live display, plain lines for CI, or nothing."""
+"""What a run shows while it goes on, on stderr: a live display, plain lines for CI, or nothing.
+
+Refuses to pass on a line that a terminal or a CI's log would obey: texts hold what a pull request's
+code has printed.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ from ailab_bot.report.words import clean, duration, failed_trials, interval_text
 #: Plain lines for blocks come at most this often: a CI log is read, not watched.
 _LINE_EVERY_S = 10.0
 _BAR_CELLS = 8
+#: Characters of a line in a note.
+_LONGEST_LINE = 500
 
 
 class Progress(Protocol):
@@ -90,7 +96,8 @@ class LineProgress:
             self._say(line)
 
     def note(self, text: str) -> None:
-        self._say(text)
+        for line in harmless_lines(text):
+            self._say(line)
 
     def close(self) -> None: ...
 
@@ -143,7 +150,8 @@ class LiveProgress:
             self._live.console.print(Text(line))
 
     def note(self, text: str) -> None:
-        self._live.console.print(Text(text, style="dim"))
+        for line in harmless_lines(text):
+            self._live.console.print(Text(line, style="dim"))
 
     def close(self) -> None:
         self._live.stop()
@@ -160,6 +168,18 @@ def choose_progress(console: Console, quiet: bool) -> Progress:
     if quiet:
         return LineProgress(Console(quiet=True))
     return LiveProgress(console) if console.is_terminal else LineProgress(console)
+
+
+def harmless_lines(text: str) -> list[str]:
+    """Lines that a log shows and does not obey. A runner of GitHub takes a line that begins with
+    `::`, after blanks, for a command, and `##[` wherever it stands; so what follows the first line,
+    which may be anybody's output, begins with a bar.
+    """
+    lines = [clean(line, _LONGEST_LINE).replace("##[", "## [") for line in text.splitlines()]
+    return [
+        f"| {line}" if number or line.lstrip().startswith("::") else line
+        for number, line in enumerate(lines)
+    ]
 
 
 def _plan_line(plan: Plan) -> str:

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from repositories import commit, git, new_repository
 
+from ailab_bot.model.exchange import result_from_json, result_to_json
+from ailab_bot.model.shard import LONGEST_NOTE, Loss, LossKind
+
 TRAIN = """
 import sys, time
 import {module}
@@ -258,11 +261,71 @@ def test_an_interrupted_shard_leaves_a_partial_result_and_the_report_is_an_error
     assert "slow was not measured to its end: interrupted" in stderr
     result = json.loads((where / "shard.json").read_text())
     assert result["interrupted"]
-    assert result["lost"] == {"slow": "interrupted"}
+    assert result["lost"] == {"slow": {"kind": "interrupted", "reason": "interrupted"}}
     found = report(folder, tmp_path, where, status=3)
     assert found["results"] == []
     assert found["conclusion"] == "error"
     assert any(note.startswith("slow: interrupted") for note in found["notes"])
+
+
+PIP = "ERROR: No matching distribution found for package"
+SET_UP = """
+import sys
+for number in range({lines}):
+    print("{pip}", number, "." * 600)
+print("::error::not ours")
+sys.exit({status})
+"""
+
+
+def test_a_broken_set_up_costs_its_scenario_and_is_told_by_whose_it_is(tmp_path: Path) -> None:
+    """What pip says is longer than a note may be; the other scenarios of the shard are judged."""
+    folder = new_repository(tmp_path / "platform")
+    set_up = "setup: [[python, set_up_{name}.py]]\n"
+    files = {".ailab/config.yml": CONFIG.replace("count: 2", "count: 1")}
+    for name in ("fine", "base", "head"):
+        files[f"{name}.py"] = TRAIN.format(module="settings")
+        files[f".ailab/scenarios/{name}.yml"] = SCENARIO.format(name=name) + (
+            set_up.format(name=name) if name != "fine" else ""
+        )
+    broken = SET_UP.format(lines=60, status=1, pip=PIP)
+    works = SET_UP.format(lines=0, status=0, pip=PIP)
+    files |= {"settings.py": "DELAY = 0.05\n", "set_up_base.py": broken, "set_up_head.py": works}
+    commit(folder, files, "The platform")
+    git(folder, "tag", "base")
+    commit(folder, {"set_up_head.py": broken, "set_up_base.py": works}, "A change")
+    git(folder, "tag", "head")
+    planned(folder, tmp_path)
+    where = tmp_path / "shard-0"
+    said = ailab(folder, "measure", f"{tmp_path}/plan.json", "--out", str(where), status=0).stderr
+    result = result_from_json((where / "shard.json").read_bytes())
+    assert {name: loss.kind for name, loss in result.lost.items()} == {
+        "base": LossKind.SETUP,
+        "head": LossKind.SETUP_HEAD,
+    }
+    assert "setup of `head` failed with status 1" in result.lost["head"].reason
+    note = next(note for note in result.notes if note.startswith("head: setup of `head` failed"))
+    assert len(note) == LONGEST_NOTE
+    assert f"{PIP} 59" in note
+    assert "Run it by hand" in note
+    assert result.notes == result_from_json(result_to_json(result).encode()).notes
+    assert f"| {PIP} 59" in said, "whoever watches sees more than what is kept"
+    assert "\n| ::error::not ours. Run it" in said, "no log obeys it"
+    found = report(folder, tmp_path, where, status=1)
+    assert [row["scenario"] for row in found["results"]] == ["fine"]
+
+
+def test_a_scenario_whose_share_ends_before_its_first_block_is_lost_to_capacity(
+    story: Story, tmp_path: Path
+) -> None:
+    folder, _, _ = story
+    document = planned(folder, tmp_path, "--scenario", "clean")
+    document["shards"][0]["capacity_s"] = 0.01
+    (tmp_path / "plan.json").write_text(json.dumps(document))
+    result = result_from_json((measured(folder, tmp_path, 0) / "shard.json").read_bytes())
+    why = "capacity ended before its first block"
+    assert result.lost == {"clean": Loss(LossKind.CAPACITY, why)}
+    assert not result.interrupted
 
 
 # Plans that cannot be followed

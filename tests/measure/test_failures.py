@@ -14,7 +14,7 @@ import pytest
 from test_first_batch import HEADER, run
 
 from ailab_bot.measure import counters, procfs
-from ailab_bot.measure.execute import OUTPUT_KEPT_BYTES, Execution
+from ailab_bot.measure.execute import LONGEST_TAIL_LINE, OUTPUT_KEPT_BYTES, Execution
 from ailab_bot.model.scenario import FirstBatch, FirstBatchMode
 from ailab_bot.model.trial import Failure, Outcome
 
@@ -33,6 +33,17 @@ def test_a_crash_shows_its_status_and_the_last_twenty_lines_of_stderr(tmp_path: 
     failure = failure_of(run(tmp_path, script), Outcome.CRASH)
     assert "status 7" in failure.reason
     assert failure.output_tail == tuple(f"line {i}" for i in range(10, 30))
+
+
+def test_an_endless_line_is_kept_as_its_beginning(tmp_path: Path) -> None:
+    """A printed tensor, a progress bar: twenty of them in each trial made a file unreadable."""
+    script = "import sys\nprint('0.0, ' * 5000, file=sys.stderr)\nprint('ä' * 500)\nsys.exit(7)\n"
+    (line,) = failure_of(run(tmp_path, script), Outcome.CRASH).output_tail
+    assert line == ("0.0, " * 100)[: LONGEST_TAIL_LINE - 1] + "…"
+    script = f"import sys\nprint('ä' * {LONGEST_TAIL_LINE}, file=sys.stderr)\nsys.exit(7)\n"
+    assert failure_of(run(tmp_path, script), Outcome.CRASH).output_tail == (
+        "ä" * LONGEST_TAIL_LINE,
+    )
 
 
 def test_a_killed_process_is_named_by_its_signal(tmp_path: Path) -> None:

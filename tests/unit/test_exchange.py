@@ -22,7 +22,15 @@ from ailab_bot.model.exchange import (
 )
 from ailab_bot.model.report import Machine
 from ailab_bot.model.scenario import FirstBatch, FirstBatchMode, Scenario
-from ailab_bot.model.shard import Shard, ShardResult
+from ailab_bot.model.shard import (
+    LONGEST_NOTE,
+    LONGEST_REASON,
+    READERS_OWN,
+    Loss,
+    LossKind,
+    Shard,
+    ShardResult,
+)
 from ailab_bot.model.strictjson import BadJsonError
 from ailab_bot.model.verdict import Explanation, ImportChange
 
@@ -44,7 +52,7 @@ RESULT = ShardResult(
             note="traced once",
         ),
     ),
-    {"gpt": "the disk is full"},
+    {"gpt": Loss(LossKind.ERROR, "the disk is full")},
     ("a note",),
     True,
 )
@@ -66,6 +74,7 @@ _shards = st.builds(
     st.integers(0, 2**31),
     st.integers(0, 10**6),
 )
+_told = st.sampled_from(sorted(set(LossKind) - READERS_OWN))
 _imports = st.lists(
     st.builds(ImportChange, _texts, _seconds, st.integers(0, 10**6), _texts), max_size=3
 ).map(tuple)
@@ -90,7 +99,7 @@ _results = st.builds(
         ),
         max_size=2,
     ).map(tuple),
-    st.dictionaries(_texts, _texts, max_size=3),
+    st.dictionaries(_texts, st.builds(Loss, _told, _texts), max_size=3),
     st.lists(_texts, max_size=3).map(tuple),
     st.booleans(),
 )
@@ -204,9 +213,13 @@ HOSTILE: dict[str, list[Any]] = {
     "explanations.0.imports_added.0.submodules": [-1, 0.5, "9"],
     "explanations.0.imports_added.0.importer": ["", 2, "x" * 2000],
     "explanations.0.phases": [[]],
-    "explanations.0.note": [None, 1, "x" * 2000],
-    "lost": [None, [], {"gpt": None}, {"gpt": "x" * 2000}],
-    "notes": [None, "note", [1], ["x" * 2000], ["x"] * 1001],
+    "explanations.0.note": [None, 1, "\ud800"],
+    "lost": [None, [], {"gpt": None}, {"gpt": "the disk is full"}, {"": {}}, {"x" * 201: {}},
+             {str(n): {"kind": "error", "reason": "x"} for n in range(1001)}],
+    "lost.gpt.kind": ["", "ERROR", "forgiven", 1, None, True, ["error"], ..., *READERS_OWN],
+    "lost.gpt.reason": [None, 1, ["x"], "\ud800", ...],
+    "lost.gpt.advice": ["a new key"],
+    "notes": [None, "note", [1], ["\ud800"], ["x"] * 1001],
     "interrupted": [0, 1, "false", None, ...],
     "verdict": ["NO_CHANGE"],
     "conclusion": ["success"],
@@ -222,6 +235,21 @@ def test_a_hostile_result_is_refused_with_one_kind_of_error(path: str, value: An
     with pytest.raises(BadJsonError) as caught:
         result_from_json(data)
     assert 0 < len(str(caught.value)) < 300
+
+
+def test_what_is_only_shown_is_cut_where_it_is_too_long() -> None:
+    """A set-up that says much costs nobody anything."""
+    long = "x" * 100_000
+    assert result_from_json(changed("notes", [long, "short"])).notes == (
+        "x" * (LONGEST_NOTE - 1) + "…",
+        "short",
+    )
+    (loss,) = result_from_json(changed("lost.gpt.reason", long)).lost.values()
+    assert loss == Loss(LossKind.ERROR, "x" * (LONGEST_REASON - 1) + "…")
+    (item,) = result_from_json(changed("explanations.0.note", long)).explanations
+    assert item.note == "x" * (LONGEST_NOTE - 1) + "…"
+    exact = "y" * LONGEST_NOTE
+    assert result_from_json(changed("notes", [exact])).notes == (exact,)
 
 
 def test_every_key_of_a_result_is_tried_with_hostile_values() -> None:
@@ -279,7 +307,7 @@ OTHER: dict[str, Any] = {
     "steps": 3,
     "shrink": {"rows": [10, 20]},
 }
-SAME = {"directory": Path("/two"), "description": "Other words"}
+SAME: dict[str, Any] = {"directory": Path("/two"), "description": "Other words"}
 
 
 @pytest.mark.parametrize("key", OTHER)

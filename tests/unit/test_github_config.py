@@ -148,3 +148,30 @@ def test_machines_that_outlive_a_job_are_told_from_those_thrown_away() -> None:
         assert not Pool(labels).hosted
     runners = {"cpu": Pool(("ubuntu-latest",)), "big": Pool(("big",)), "gpu": Pool(("gpu",))}
     assert GitHub(runners=runners, hosted=("big",)).kept_pools() == ["gpu"]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("ubuntu-latest", "ubuntu-slim", "ubuntu-22.04", "ubuntu-24.04", "ubuntu-24.04-arm"),
+        *("windows-latest", "windows-2022", "windows-2025", "windows-11-arm"),
+        *("macos-latest", "macos-15", "macos-15-intel", "macos-latest-large", "macos-14-xlarge"),
+    ],
+)
+def test_the_labels_of_githubs_own_machines_are_known(label: str) -> None:
+    assert Pool((label,)).hosted
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("ubuntu-", "ubuntu-bench-01", "ubuntu-latest-8-cores", "ubuntu-24.04-gpu", "ubuntu-24"),
+        *("my-ubuntu-latest", "ubuntu-latest\n", "ubuntu-latest ", "Ubuntu-latest-2"),
+        *("ubuntu-२४.०४", "ubuntu-24x04", "windows-", "windows-lab", "windows-2025-lab"),
+        *("macos-", "macos-mini-3", "macos-15-lab", ""),
+    ],
+)
+def test_a_machine_that_is_only_called_alike_is_not_taken_for_githubs(label: str) -> None:
+    """A stranger's code would leave something behind on it."""
+    assert not Pool((label,)).hosted
+    assert GitHub(runners={"cpu": Pool((label,))}).kept_pools() == ["cpu"]

@@ -102,6 +102,29 @@ def test_lines_come_at_a_readable_rate_and_the_last_block_is_not_lost() -> None:
     assert "a: NO_CHANGE ttfb_s +0.4\u00a0%, 12 blocks" in lines[3]
 
 
+def test_what_a_program_printed_is_shown_and_not_obeyed() -> None:
+    """A log of GitHub takes `::error` at the start of a line, and `##[` anywhere, for a command."""
+    said = "bad: setup failed\n::error::boo\r  ::stop-commands::x\nx ##[add-mask]1\n\x1b[2J\x07"
+    where, file = console(200)
+    LineProgress(where).note(said + "\n" + "y" * 9999)
+    lines = file.getvalue().splitlines()
+    assert lines[0] == "bad: setup failed"
+    assert lines[1] == "| ::error::boo"
+    assert lines[2] == "|   ::stop-commands::x"
+    assert lines[3] == "| x ## [add-mask]1"
+    assert len(lines) == 6
+    assert len(lines[5]) < 600
+    assert "\x1b" not in file.getvalue()
+    where, file = console(200)
+    LineProgress(where).note(" ::error::first")
+    assert file.getvalue() == "|  ::error::first\n"
+    where, file = console(200, terminal=True)
+    LiveProgress(where).note(said)
+    assert "\x1b[2J" not in file.getvalue()
+    assert "\x07" not in file.getvalue()
+    assert "| ::error::boo" in file.getvalue()
+
+
 def test_the_live_display_works_and_cleans_up() -> None:
     where, file = console(80, terminal=True)
     progress = LiveProgress(where)

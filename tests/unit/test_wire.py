@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -11,7 +12,13 @@ from sample_reports import SAMPLES
 
 from ailab_bot.errors import UserError
 from ailab_bot.model.trial import Arm, Failure, Outcome, Trial
-from ailab_bot.model.wire import LONGEST_LINE, parse_trials, report_to_json, trial_to_json
+from ailab_bot.model.wire import (
+    LONGEST_LINE,
+    MOST_TRIALS,
+    parse_trials,
+    report_to_json,
+    trial_to_json,
+)
 
 GOOD = {
     "schema": 1,
@@ -120,6 +127,18 @@ def test_a_bad_line_is_refused_with_its_number_and_the_reason(name: str) -> None
     assert caught.value.what == "trials.jsonl:3: not a trial"
     assert caught.value.why
     assert len(caught.value.why) < 300
+
+
+def test_no_more_trials_are_read_of_a_file_than_anybody_measures() -> None:
+    """16 MiB of the shortest lines took 300 MB to read."""
+    line = '{{"schema":1,"scenario":"a","block":{},"order":0,"arm":"base","outcome":"crash"}}'
+    lines = (line.format(number) for number in itertools.count())
+    with pytest.raises(UserError, match="it holds too many trials") as caught:
+        parse_trials(lines, "it")
+    assert f"At most {MOST_TRIALS} of one file are read; line {MOST_TRIALS + 1}" in caught.value.why
+    assert caught.value.advice
+    lines = (line.format(number) for number in range(MOST_TRIALS))
+    assert len(parse_trials(lines, "it")) == MOST_TRIALS
 
 
 def test_an_arm_may_stand_only_once_in_a_block() -> None:
