@@ -14,13 +14,15 @@ from ailab_bot.model.policy import Policy
 from ailab_bot.model.report import Commit, Machine, Plan, PullContext, Report
 from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.trial import Trial
-from ailab_bot.model.verdict import Explanation
+from ailab_bot.model.verdict import Explanation, FailureSummary
 from ailab_bot.plan.shards import family_of
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What measuring gave. `lost`: scenarios that an error ended; `machines`: at least one."""
+    """What measuring gave. `lost`: scenarios that an error ended; `machines`: at least one;
+    `failures`: of scenarios that had no trial at all.
+    """
 
     trials: Sequence[Trial]
     machines: tuple[Machine, ...]
@@ -29,6 +31,7 @@ class Findings:
     lost: Collection[str] = ()
     spent_s: float = 0.0
     interrupted: bool = False
+    failures: tuple[FailureSummary, ...] = ()
 
 
 def assemble(
@@ -44,7 +47,7 @@ def assemble(
     """The report of `expected` scenarios; one without a verdict makes the conclusion an error."""
     metrics = {scenario.id: scenario.metrics for scenario in expected}
     verdicts = judge(findings.trials, policy, metrics, family_of(expected))
-    failures = summarise_failures(findings.trials)
+    failures = (*findings.failures, *summarise_failures(findings.trials))
     return Report(
         base=base,
         head=head,

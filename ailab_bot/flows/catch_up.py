@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ailab_bot.errors import AilabError
-from ailab_bot.flows.desk import MEASURE_FILE, QUEUE_FILE, Desk, is_ours, open_case, resolve
+from ailab_bot.flows.desk import Desk, open_case, resolve
 from ailab_bot.flows.history import ENDED, change_place, read_places, records_of
 from ailab_bot.flows.publish import chosen_artifacts, judge_case
+from ailab_bot.flows.sweep import measurements
 from ailab_bot.gh.client import OutOfTimeError, Run
 from ailab_bot.ledger.records import Record
 
@@ -41,12 +42,8 @@ def make_missing(desk: Desk, rng: random.Random) -> Made:
     """
     known = read_places(desk.around.workspace, desk.ledger_tip())
     since = desk.now() - WINDOW
-    runs = [
-        run
-        for file in (MEASURE_FILE, QUEUE_FILE)
-        for run in desk.github.runs(file, since=since)
-        if is_ours(desk, run) and run.status == "completed" and run.conclusion in ENDED
-    ]
+    done = measurements(desk, since)
+    runs = [run for run in done if run.status == "completed" and run.conclusion in ENDED]
     late = [run for run in runs if desk.now() - run.updated_at >= GRACE]
     missing = [run for run in late if change_place(run) not in known]
     records: list[Record] = []
@@ -64,7 +61,7 @@ def make_missing(desk: Desk, rng: random.Random) -> Made:
 def _make(desk: Desk, run: Run) -> tuple[Record, ...]:
     artifacts = chosen_artifacts(desk.github, run)
     subject = resolve(desk, run) if artifacts else None
-    if subject is None:
+    if subject is None or subject.rivals or subject.superseded_by:
         return ()
     case = open_case(desk, subject, desk.around.capacity_s)
     if case.change.refusal or case.change.skip or not case.definitions.config.github.history:

@@ -20,6 +20,7 @@ from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.shard import Shard
 from ailab_bot.plan.select import select
 from ailab_bot.plan.shards import family_of, share_out
+from ailab_bot.report.status import plain
 
 #: The required status, and the two that carry what people asked for.
 GATE, REQUEST, ACCEPT = "ailab/gate", "ailab/request", "ailab/accept"
@@ -27,6 +28,8 @@ GATE, REQUEST, ACCEPT = "ailab/gate", "ailab/request", "ailab/accept"
 #: Of a job's time limit: the rest is for checkout, installation, set-up and upload. A shard that
 #: would need more ends by itself, with what it has; one that GitHub ends would leave nothing.
 MEASURING = 0.75
+
+_NO_RUNNERS = "there are no runners of kind"
 
 _REQUEST = re.compile(r"run (\d{1,18}) attempt (\d{1,6}) (only|also): ([a-z0-9_. -]{1,110})")
 _EVERYTHING = "all"
@@ -78,7 +81,8 @@ class Target:
 class ChangePlan:
     """`expected` scenarios belong to the change, `now` are those that this attempt measures.
 
-    `refusal`: why nothing may be measured here; `skip`: why nothing needs to be.
+    `refusal`: why nothing may be measured here; `skip`: why nothing needs to be. `queue_passes`:
+    the pull request's own measurement stands for the merge queue's.
     """
 
     target: Target
@@ -88,6 +92,7 @@ class ChangePlan:
     shards: tuple[Shard, ...]
     refusal: str = ""
     skip: str = ""
+    queue_passes: bool = False
 
     @property
     def minutes(self) -> float:
@@ -118,7 +123,7 @@ def requests_in(statuses: Iterable[CommitStatus], bot_id: int, run_id: int) -> t
 def acceptance_text(acceptance: Acceptance) -> str:
     """The description of the status that records an acceptance, at most 140 characters."""
     who = f"{acceptance.user_id} ({acceptance.login})"
-    return f"accepted by user {who}: {' '.join(acceptance.reason.split())}"[:140]
+    return plain(f"accepted by user {who}: {' '.join(acceptance.reason.split())}")
 
 
 def acceptance_in(statuses: Iterable[CommitStatus], bot_id: int) -> Acceptance | None:
@@ -152,21 +157,16 @@ def plan_change(
     choices = _choices(definitions, target, requests, only)
     plan = Plan(choices, _seed(target), capacity_s)
     expected = definitions.chosen([choice.scenario for choice in plan.taken])
-    kept = settings.kept_pools()
-    if public and kept and settings.profile is Profile.SIMPLE and target.tier == "pull_request":
-        refusal = (
-            f"The repository is public, and the machines of {', '.join(sorted(kept))} outlive a "
-            "job: what a stranger's pull request leaves there stays. Use GitHub's own machines, "
-            "name labels of machines that are thrown away under `github: hosted`, or measure in a "
-            "control repository (docs/github-control-repository.md)."
-        )
+    refusal = _refusal(definitions, target, choices, public)
+    if refusal:
         return ChangePlan(target, plan, expected, (), (), refusal=refusal)
     if settings.mode is GateMode.OFF and definitions.sha:  # on one's own machine nothing is off
         why = "the bot is off in this repository's configuration"
         return _nothing(target, plan, why, "Off: nothing is measured")
     if in_queue and settings.merge_queue is Queue.PASS:
         why = "measured on the pull request; the queue measures nothing again"
-        return _nothing(target, plan, why, "Measured on the pull request before the queue")
+        passing = _nothing(target, plan, why, "Measured on the pull request before the queue")
+        return replace(passing, queue_passes=True)
     if not expected:
         why = "No scenario applies" if definitions.scenarios else "The base has no scenario yet"
         return ChangePlan(target, plan, (), (), (), skip=f"{why}: nothing to measure")
@@ -174,6 +174,35 @@ def plan_change(
     return ChangePlan(
         target, plan, expected, now, _shards(definitions, target, plan, expected, now, expected_s)
     )
+
+
+def _refusal(
+    definitions: Definitions, target: Target, choices: Sequence[Choice], public: bool
+) -> str:
+    """Why this repository's workflows must not measure this; the first sentence is the status."""
+    settings = definitions.config.github
+    if not definitions.sha or target.tier != "pull_request":
+        return ""
+    if settings.profile is Profile.CONTROL:
+        return (
+            "A control repository measures here, not this workflow. Set `profile: simple`, or "
+            "remove ailab-measure.yml (docs/github-control-repository.md)."
+        )
+    kept = ", ".join(sorted(settings.kept_pools()))
+    if public and kept:
+        return (
+            f"A public repository must not use machines that outlive a job ({kept}). What a "
+            "stranger's pull request leaves there stays. Use GitHub's own machines, name labels of "
+            "machines that are thrown away under `github: hosted`, or measure in a control "
+            "repository (docs/github-control-repository.md)."
+        )
+    homeless = [c.scenario for c in choices if not c.taken and c.reason.startswith(_NO_RUNNERS)]
+    if homeless and not any(choice.taken for choice in choices):
+        return (
+            f"No scenario has runners ({homeless[0]}). Its `runner:` must be one of those that "
+            "`github: runners` names in .ailab/config.yml."
+        )
+    return ""
 
 
 def _nothing(target: Target, plan: Plan, why: str, skip: str) -> ChangePlan:
@@ -200,8 +229,13 @@ def _choices(
     asked = {name for request in widening for name in request.scenarios}
     everything = any(request.everything for request in widening)
     runners = {scenario.id: scenario.runner for scenario in definitions.scenarios}
+    tiers = {scenario.id: scenario.tiers for scenario in definitions.scenarios}
     made = []
     for choice in choices:
+        runner = runners[choice.scenario]
+        if runner not in pools and not choice.taken and definitions.sha and not only:
+            in_tier = target.tier in tiers[choice.scenario]
+            choice = replace(choice, reason=f"{_NO_RUNNERS} {runner}") if in_tier else choice  # noqa: PLW2901
         wanted = everything or choice.scenario.lower() in asked
         if wanted and not choice.taken and runners[choice.scenario] in pools:
             choice = Choice(choice.scenario, True, "asked for")  # noqa: PLW2901

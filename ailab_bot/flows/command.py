@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ailab_bot.errors import UserError
 from ailab_bot.flows.change import (
     ACCEPT,
     REQUEST,
@@ -18,15 +19,16 @@ from ailab_bot.flows.change import (
     request_text,
 )
 from ailab_bot.flows.desk import (
-    MEASURE_FILE,
     Case,
     Desk,
     Subject,
-    is_ours,
+    heads_authors,
     open_case,
+    own_runs,
+    resolve,
     set_gate,
 )
-from ailab_bot.flows.publish import chosen_artifacts, judge_case, publish_case
+from ailab_bot.flows.publish import chosen_artifacts, judge_case, post
 from ailab_bot.gh.client import GitHubError, PullRequest, Run
 from ailab_bot.gh.command import (
     Accept,
@@ -47,6 +49,7 @@ from ailab_bot.report import replies, status
 
 #: What a reply begins with, so that a comment delivered twice is answered once.
 _REPLY = "<!-- ailab:reply to={} -->"
+_FORBIDDEN = 403
 DONE, SEEN, REFUSED = "rocket", "eyes", "confused"
 
 
@@ -66,10 +69,17 @@ def obey(desk: Desk, event: CommentEvent) -> Answer:
     if event.author.id == ACTIONS_BOT_ID:
         return Answer()
     pull = desk.github.pull(event.number)
-    bot_id = desk.definitions_of(pull.base_ref).config.github.bot_id
+    bot_id, broken = ACTIONS_BOT_ID, ""
+    try:
+        bot_id = desk.definitions_of(pull.base_ref).config.github.bot_id
+    except UserError as error:
+        broken = error.what
     if event.author.id == bot_id or not pull.open:
         return Answer()
-    answer = _carry_out(desk, event, pull, command)
+    if broken and not isinstance(command, (Help, Mistake)):
+        answer = Answer(REFUSED, replies.broken_base(broken))
+    else:
+        answer = _carry_out(desk, event, pull, command)
     desk.github.react(event.comment_id, answer.reaction)
     if answer.text:
         _reply_once(desk, event, bot_id, answer.text)
@@ -88,11 +98,13 @@ def _carry_out(
         refusal = _refusal(desk, event, pull, command, name)
         if refusal:
             return Answer(REFUSED, refusal)
-    run = _newest(desk, pull)
+    run = next(iter(own_runs(desk, pull)), None)
     if isinstance(command, Cancel):
         return _cancel(desk, run)
     if run is None:
         return Answer(REFUSED, replies.never_measured())
+    if run.conclusion == "action_required":
+        return Answer(REFUSED, replies.needs_approval())
     if isinstance(command, Accept):
         return _accept(desk, event, pull, run, command)
     if run.status != "completed":
@@ -109,11 +121,10 @@ def _refusal(
     desk: Desk, event: CommentEvent, pull: PullRequest, command: Command, name: str
 ) -> str:
     """Why this user may not give this command; empty where they may."""
-    is_author = event.author.id == pull.author.id
     if isinstance(command, Accept):
-        if is_author:
+        if event.author.id in heads_authors(desk, pull):
             return replies.own_change()
-    elif is_author:
+    elif event.author.id == pull.author.id:
         return ""
     try:
         permission = desk.github.permission(event.author.login)
@@ -121,12 +132,6 @@ def _refusal(
         return replies.not_allowed(name) if error.status == 404 else replies.rights_unknown(name)
     same = permission.user.id == event.author.id
     return "" if same and permission.may_write else replies.not_allowed(name)
-
-
-def _newest(desk: Desk, pull: PullRequest) -> Run | None:
-    runs = desk.github.runs(MEASURE_FILE, head_sha=pull.head_sha)
-    own = [run for run in runs if is_ours(desk, run) and run.conclusion != "skipped"]
-    return max(own, key=lambda run: (run.id, run.attempt), default=None)
 
 
 def _cancel(desk: Desk, run: Run | None) -> Answer:
@@ -142,13 +147,21 @@ def _accept(
     """Record it on the commit first; then say it wherever the regression was said."""
     if not pull.head_sha.startswith(command.sha):
         return Answer(REFUSED, replies.head_moved(command.sha, pull.head_sha))
-    case = open_case(desk, Subject(run, pull, pull.base_ref), desk.around.capacity_s)
+    subject = resolve(desk, run)
+    if subject is None or subject.rivals or subject.superseded_by:
+        return Answer(REFUSED, replies.nothing_to_accept(pull.head_sha))
+    case = open_case(desk, subject, desk.around.capacity_s)
     gate = case.gate
     fails = gate is not None and gate.state == Conclusion.FAILURE.value
     if run.status != "completed" or not fails:
         known = case.acceptance is not None and case.acceptance.user_id == event.author.id
         return Answer(DONE) if known else Answer(REFUSED, replies.nothing_to_accept(pull.head_sha))
     acceptance = Acceptance(event.author.id, event.author.login, command.reason)
+    case = replace(case, acceptance=acceptance)
+    report, lost = judge_case(desk, case, chosen_artifacts(desk.github, run))
+    if report.pull is None or report.pull.gate_state is not Conclusion.SUCCESS:
+        crashes = any(failure.blocks_the_change for failure in report.failures)
+        return Answer(REFUSED, replies.a_crash() if crashes else replies.measure_first())
     desk.github.create_status(
         pull.head_sha,
         context=ACCEPT,
@@ -156,7 +169,7 @@ def _accept(
         description=acceptance_text(acceptance),
         url=event.url,
     )
-    publish_case(desk, replace(case, acceptance=acceptance), annotates=False)
+    post(desk, case, report, lost, annotates=False)
     return Answer(DONE)
 
 
@@ -172,6 +185,14 @@ def _measure(desk: Desk, case: Case, command: Rerun | RunMore) -> Answer:
     unknown = [name for name in command.scenarios if _known_as(case, name) not in known]
     if unknown:
         return Answer(REFUSED, replies.unknown_scenarios(unknown, known))
+    pools = case.definitions.config.github.runners
+    homeless = [
+        scenario
+        for scenario in case.definitions.scenarios
+        if scenario.id.lower() in command.scenarios and scenario.runner not in pools
+    ]
+    if homeless:
+        return Answer(REFUSED, replies.no_runners(homeless[0].id, homeless[0].runner, list(pools)))
     request, failed_only = None, False
     if isinstance(command, RunMore):
         names = ("all",) if command.everything else command.scenarios
@@ -197,9 +218,11 @@ def _measure(desk: Desk, case: Case, command: Rerun | RunMore) -> Answer:
     try:
         desk.github.rerun(run.id, failed_only=failed_only)
     except GitHubError as error:
-        if error.status == 403:
-            return Answer(REFUSED, replies.too_old())
-        raise
+        if error.status != _FORBIDDEN:
+            raise
+        if desk.github.run(run.id).status != "completed":
+            return Answer(SEEN)  # somebody else's command came first
+        return Answer(REFUSED, replies.too_old())
     bot_text = status.queued(request.scenarios if request else ())
     set_gate(desk, run.head_sha, Conclusion.PENDING, bot_text, run.url)
     return Answer(DONE)

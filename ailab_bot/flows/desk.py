@@ -6,6 +6,7 @@ request's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,7 @@ from ailab_bot.gh.client import (
 )
 from ailab_bot.model.report import GateMode, PullContext, Report
 from ailab_bot.model.verdict import Conclusion
+from ailab_bot.report import status
 from ailab_bot.report.comment import MARKER
 
 MEASURE_FILE, QUEUE_FILE = "ailab-measure.yml", "ailab-merge-queue.yml"
@@ -44,7 +46,9 @@ WORKFLOWS = {
     f"{_FOLDER}{MEASURE_FILE}": "pull_request",
     f"{_FOLDER}{QUEUE_FILE}": "merge_group",
 }
-_QUEUE_BRANCH = "gh-readonly-queue/"
+_QUEUE_BRANCH = re.compile(r"gh-readonly-queue/(.+)/pr-(\d{1,9})-([0-9a-f]{40})")
+#: Conclusions of runs in which no job ran.
+NOT_MEASURED = ("skipped", "action_required")
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,18 @@ class Published:
 class Subject:
     """What a run of a measuring workflow is about. `pull` is None in a merge queue.
 
-    `superseded_by`: the head that replaced the one it measured, else empty.
+    `superseded_by`: the head that replaced the one it measured, else empty. `rivals`: open pull
+    requests with the same head and other bases, of which a commit's status cannot speak at once.
+    `queued`: number of a queue's last pull request, and `base_sha` what it is merged onto.
     """
 
     run: Run
     pull: PullRequest | None
     base_ref: str
     superseded_by: str = ""
+    rivals: tuple[PullRequest, ...] = ()
+    queued: int = 0
+    base_sha: str = ""
 
     @property
     def closed(self) -> bool:
@@ -125,13 +134,14 @@ def is_ours(desk: Desk, run: Run) -> bool:
 def newest_run(desk: Desk, run: Run) -> Run:
     """The newest measurement of the same commit, in its latest attempt.
 
-    A run all of whose jobs were skipped (the title of a pull request was edited) is none.
+    A run all of whose jobs were skipped (the title of a pull request was edited) is none, nor is
+    one that waits for a maintainer.
     """
     name = run.path.removeprefix(_FOLDER)
     known = [
         each
         for each in desk.github.runs(name, head_sha=run.head_sha)
-        if is_ours(desk, each) and each.event == run.event and each.conclusion != "skipped"
+        if is_ours(desk, each) and each.event == run.event and each.conclusion not in NOT_MEASURED
     ]
     return max([*known], key=lambda each: (each.id, each.attempt), default=run)
 
@@ -139,33 +149,54 @@ def newest_run(desk: Desk, run: Run) -> Run:
 def resolve(desk: Desk, run: Run) -> Subject | None:
     """The change that a run measured, from the API; None: there is none any more."""
     if run.event == "merge_group":
-        branch = run.head_branch or ""
-        base = branch.removeprefix(_QUEUE_BRANCH).rpartition("/")[0]
-        return Subject(run, None, base) if branch.startswith(_QUEUE_BRANCH) and base else None
-    pulls: tuple[PullRequest, ...] = ()
-    if run.head_owner and run.head_branch:
-        pulls = desk.github.pulls_of_head(run.head_owner, run.head_branch)
-    exact = [pull for pull in pulls if pull.head_sha == run.head_sha]
-    if not exact and not pulls:
-        # A deleted fork or branch has no head to ask for: the commit is all that is left.
-        pulls = desk.github.pulls_with_commit(run.head_sha)
-        pulls = tuple(p for p in pulls if p.base_repository_id == desk.repository_id)
-        exact = [pull for pull in pulls if pull.head_sha == run.head_sha]
-    if exact:
-        # Two pull requests of one head: the older owns the commit's status.
-        pull = min(exact, key=lambda each: (not each.open, each.number))
-        return Subject(run, pull, pull.base_ref)
-    if pulls:
-        pull = min(pulls, key=lambda each: (not each.open, each.number))
+        match = _QUEUE_BRANCH.fullmatch(run.head_branch or "")
+        if match is None:
+            return None
+        return Subject(run, None, match[1], queued=int(match[2]), base_sha=match[3])
+    pulls = desk.github.open_pulls()
+    same = [pull for pull in pulls if pull.head_sha == run.head_sha]
+    if same:
+        # The run's own pull request, if it can be told; the oldest of those that are alike.
+        pull = min(same, key=lambda each: (not _is_head_of(run, each), each.number))
+        rivals = tuple(each for each in same if each.base_ref != pull.base_ref)
+        return Subject(run, pull, pull.base_ref, rivals=rivals)
+    moved = [pull for pull in pulls if _is_head_of(run, pull)]
+    if moved:
+        pull = min(moved, key=lambda each: each.number)
         return Subject(run, pull, pull.base_ref, superseded_by=pull.head_sha)
+    # Merged or closed meanwhile: the commit is all that is left.
+    for pull in desk.github.pulls_with_commit(run.head_sha):
+        if pull.base_repository_id == desk.repository_id and pull.head_sha == run.head_sha:
+            return Subject(run, pull, pull.base_ref)
     return None
+
+
+def _is_head_of(run: Run, pull: PullRequest) -> bool:
+    return (run.head_repository_id, run.head_branch) == (pull.head_repository_id, pull.head_ref)
+
+
+def heads_authors(desk: Desk, pull: PullRequest) -> set[int]:
+    """Everybody who has a pull request open with this head: each is its author."""
+    same = [each for each in desk.github.open_pulls() if each.head_sha == pull.head_sha]
+    return {each.author.id for each in same} | {pull.author.id}
+
+
+def own_runs(desk: Desk, pull: PullRequest) -> list[Run]:
+    """Measurements that this pull request started, newest first; not one of the same head's."""
+    runs = desk.github.runs(MEASURE_FILE, head_sha=pull.head_sha)
+    own = [r for r in runs if is_ours(desk, r) and r.conclusion != "skipped"]
+    return sorted(
+        (run for run in own if _is_head_of(run, pull)),
+        key=lambda run: (run.id, run.attempt),
+        reverse=True,
+    )
 
 
 def open_case(desk: Desk, subject: Subject, capacity_s: float | None = None) -> Case:
     """Definitions of the base branch as it is now, the comparison, and the plan they give."""
     definitions = desk.definitions_of(subject.base_ref)
     run = subject.run
-    comparison = desk.github.compare(definitions.sha, run.head_sha)
+    comparison = desk.github.compare(subject.base_sha or definitions.sha, run.head_sha)
     statuses = desk.github.statuses(run.head_sha)
     bot_id = definitions.config.github.bot_id
     change = plan_change(
@@ -225,10 +256,35 @@ def gate_state(
     return conclusion
 
 
-def set_gate(desk: Desk, sha: str, state: Conclusion, description: str, url: str) -> None:
-    desk.github.create_status(
-        sha, context=GATE, state=state.value, description=description, url=url
+def set_gate(
+    desk: Desk,
+    sha: str,
+    state: Conclusion,
+    description: str,
+    url: str,
+    *,
+    bot_id: int | None = None,
+    context: str = GATE,
+) -> None:
+    """Post the status. UserError where somebody else than `bot_id` turns out to have posted it."""
+    made = desk.github.create_status(
+        sha, context=context, state=state.value, description=description, url=url
     )
+    if bot_id is not None and made.creator_id not in {None, bot_id}:
+        raise UserError(
+            f"bot_id is {bot_id}, and the token's own is {made.creator_id}",
+            why="The bot knows its statuses and its comment by that number.",
+            advice=f"Set `github: {{bot_id: {made.creator_id}}}` in .ailab/config.yml.",
+        )
+
+
+def refuse_rivals(desk: Desk, subject: Subject) -> Published:
+    """One status cannot speak of two bases: success against the one would open the other."""
+    assert subject.pull is not None
+    numbers = [subject.pull.number, *(rival.number for rival in subject.rivals)]
+    text = status.rivals(numbers)
+    set_gate(desk, subject.run.head_sha, Conclusion.ERROR, text, subject.run.url)
+    return Published(Conclusion.ERROR, text)
 
 
 def own_comment(desk: Desk, number: int, bot_id: int) -> Comment | None:

@@ -57,16 +57,19 @@ class Change:
 def plan_here(
     around: Surroundings,
     statuses_of: Callable[[str], tuple[CommitStatus, ...]],
-    now: datetime,
+    begun: Callable[[], datetime],
 ) -> tuple[ChangePlan, Definitions] | None:
     """The plan of this run's event; None where there is nothing to compare with.
 
     `statuses_of` a commit tells what slash commands asked for. The first attempt does not ask:
-    nobody can have wanted anything of it yet.
+    nobody can have wanted anything of it yet. `begun` tells when the run was made: what a night is
+    compared with must be the same for every job and attempt.
     """
     event = around.event()
     clone = open_repository(around.workspace)
-    change = _change(event, clone, now)
+    if around.event_name == "pull_request_target":
+        raise _no_measurement()
+    change = _change(event, clone, begun)
     if change.base is None:
         return None
     definitions = read_definitions(
@@ -74,7 +77,8 @@ def plan_here(
     )
     target = Target(change.base, change.head, around.run_id, around.attempt, change.tier)
     bot_id = definitions.config.github.bot_id
-    statuses = statuses_of(change.head) if around.attempt > 1 else ()
+    asked = around.attempt > 1 and change.tier == "pull_request"
+    statuses = statuses_of(change.head) if asked else ()
     expected = {}
     if definitions.config.github.history:
         # A checkout of the whole history has fetched its branch too; without it nothing is known.
@@ -98,28 +102,34 @@ def fresh_folder(around: Surroundings, name: str) -> Path:
     return folder
 
 
-def _change(event: Event, clone: Clone, now: datetime) -> Change:
+def _change(event: Event, clone: Clone, begun: Callable[[], datetime]) -> Change:
     match event:
         case PullRequestEvent(pull=pull):
             tip = _tip(clone, pull.base_ref, pull.base_sha)
             return _from_base(clone, tip, pull.head_sha)
         case MergeGroupEvent(base_ref=ref, base_sha=base, head_sha=head):
+            # The queue says what it merges onto; the branch's tip may be another group's by now.
             tip = _tip(clone, ref.removeprefix("refs/heads/"), base)
-            return replace(_from_base(clone, tip, head), in_queue=True)
+            own = _from_base(clone, base, head)
+            return replace(own, definitions=tip, in_queue=True)
         case PushEvent(before=before, after=after):
             ensure_commits(clone, [after])
             known = before if before and clone.has(before) else clone.before(after)
             return Change(known, after, after, "release")
         case TimerEvent():
             head = clone.resolve("HEAD").sha
-            return Change(clone.before(head, now - NIGHT), head, head, "release")
+            return Change(clone.before(head, begun() - NIGHT), head, head, "release")
         case WorkflowRunEvent() | CommentEvent():
-            raise UserError(
-                "this event measures nothing",
-                why="`plan` and `report` belong to workflows that measure: pull_request, "
-                "merge_group, push, schedule and workflow_dispatch.",
-                advice="Use the workflows in examples/.",
-            )
+            raise _no_measurement()
+
+
+def _no_measurement() -> UserError:
+    return UserError(
+        "this event measures nothing",
+        why="`plan` and `report` belong to workflows that measure: pull_request, merge_group, "
+        "push, schedule and workflow_dispatch.",
+        advice="Use the workflows in examples/.",
+    )
 
 
 def _tip(clone: Clone, branch: str, event_sha: str) -> str:

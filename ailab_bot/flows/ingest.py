@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ailab_bot.errors import AilabError, UserError
 from ailab_bot.flows.assemble import Findings
 from ailab_bot.flows.change import ChangePlan
+from ailab_bot.gh.artifacts import ArtifactError
 from ailab_bot.gh.client import GitHubError, NotFoundError, TooLargeError
 from ailab_bot.model.exchange import (
     LARGEST_RESULT_BYTES,
@@ -23,10 +24,10 @@ from ailab_bot.model.exchange import (
 )
 from ailab_bot.model.report import Machine
 from ailab_bot.model.scenario import Scenario
-from ailab_bot.model.shard import ShardResult
+from ailab_bot.model.shard import Loss, LossKind, ShardResult
 from ailab_bot.model.strictjson import BadJsonError
 from ailab_bot.model.trial import Arm, Outcome, Trial
-from ailab_bot.model.verdict import Explanation
+from ailab_bot.model.verdict import Explanation, FailureSummary
 from ailab_bot.model.wire import parse_trials
 from ailab_bot.plan.schedule import arms_of_block
 
@@ -37,13 +38,12 @@ MEMBERS = {
     TRIALS: LARGEST_TRIALS_BYTES,
     RESULT: LARGEST_RESULT_BYTES,
 }
-#: Why a scenario is lost whose job left nothing: the one reason that a second try may help.
-NO_RESULT = "no result arrived from its runner"
-#: No Python program starts, imports anything and reaches a batch in less: `python -S -c pass` takes
-#: 5 ms on the fastest machines that we know. A smaller TTFB is no measurement.
-SHORTEST_TTFB_S = 0.005
+#: To start a process and read a line of its output takes longer: no measurement is that short.
+SHORTEST_TTFB_S = 0.001
 #: Phases sum to TTFB but for rounding to a microsecond each.
 _PHASE_GAP, _PHASE_GAP_S = 0.01, 0.001
+_NO_RESULT = Loss(LossKind.NO_RESULT, "no result arrived from its runner")
+_CHANGED = Loss(LossKind.CHANGED, "its definition changed on the base branch since it was measured")
 _GONE = (NotFoundError, TooLargeError)
 #: A trial is ended at its time-out, and seen to be a moment later.
 _LATE = 1.1
@@ -66,17 +66,23 @@ class _Kept:
     trials: list[Trial] = field(default_factory=list)
     machines: dict[Machine, None] = field(default_factory=dict)
     results: list[ShardResult] = field(default_factory=list)
-    lost: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, Loss] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
+    refused: Loss | None = None
 
 
-def ingest(parcels: Sequence[Parcel], change: ChangePlan) -> tuple[Findings, dict[str, str]]:
-    """What can be used of the parcels, and of every expected scenario without it: why not."""
+def ingest(parcels: Sequence[Parcel], change: ChangePlan) -> tuple[Findings, dict[str, Loss]]:
+    """What can be used of the parcels, and of every expected scenario without it: why not.
+
+    Later attempts are read first, and no more than is needed to have every scenario.
+    """
     kept = _Kept()
     expected = {scenario.id: scenario for scenario in change.expected}
     for parcel in sorted(parcels, key=lambda parcel: (-parcel.attempt, parcel.index)):
-        where = f"shard {parcel.index + 1} of attempt {parcel.attempt}"
+        if kept.whole.issuperset(expected):
+            break
+        where = f"shard {parcel.index} of attempt {parcel.attempt}"
         try:
             result, trials = _read(parcel, change, where)
         except (AilabError, BadJsonError) as error:
@@ -84,12 +90,16 @@ def ingest(parcels: Sequence[Parcel], change: ChangePlan) -> tuple[Findings, dic
                 raise  # GitHub does not answer now, which says nothing about the shard
             why = getattr(error, "why", "") or str(error)
             kept.notes[f"{where} is not used: {why}"] = None
+            died = isinstance(error, (ArtifactError, GitHubError))
+            kind = LossKind.UNREADABLE if died else LossKind.REFUSED
+            kept.refused = kept.refused or Loss(kind, why)
             continue
         _take(kept, result, trials, expected, change)
     for name in expected:
         if name not in kept.whole:
-            kept.lost.setdefault(name, NO_RESULT)
+            kept.lost.setdefault(name, kept.refused or _NO_RESULT)
     lost = {name: kept.lost[name] for name in expected if name in kept.lost}
+    failing = [name for name, loss in lost.items() if loss.kind is LossKind.SETUP_HEAD]
     findings = Findings(
         trials=kept.trials,
         machines=tuple(kept.machines) or (UNKNOWN_MACHINE,),
@@ -97,8 +107,14 @@ def ingest(parcels: Sequence[Parcel], change: ChangePlan) -> tuple[Findings, dic
         notes=tuple(kept.notes),
         lost=lost,
         spent_s=sum(result.spent_s for result in kept.results),
+        failures=tuple(_setup_failure(name, lost[name].reason) for name in failing),
     )
     return findings, lost
+
+
+def _setup_failure(scenario: str, reason: str) -> FailureSummary:
+    """Head cannot even be set up where base can: a failure of head's, without a trial."""
+    return FailureSummary(scenario, "head", Outcome.CRASH, 0, 0, reason, in_setup=True)
 
 
 def _explanations(kept: _Kept) -> tuple[Explanation, ...]:
@@ -140,9 +156,13 @@ def _take(
     for name, scenario in expected.items():
         if name in kept.whole or name not in result.definitions:
             continue  # a later attempt has it, or this shard had nothing to do with it
-        reason = result.lost.get(name) or _doubt(scenario, own.get(name, []), result, change)
-        if reason:
-            kept.lost.setdefault(name, reason)
+        if result.definitions[name] != fingerprint(scenario):
+            kept.lost.setdefault(name, _CHANGED)
+            continue
+        doubt = _doubt(scenario, own.get(name, []), change) if name not in result.lost else ""
+        loss = result.lost.get(name) or (Loss(LossKind.REFUSED, doubt) if doubt else None)
+        if loss is not None:
+            kept.lost.setdefault(name, loss)
             continue
         kept.trials += own[name]
         kept.whole.add(name)
@@ -155,19 +175,15 @@ def _take(
     kept.notes |= dict.fromkeys(result.notes)
 
 
-def _doubt(
-    scenario: Scenario, trials: Sequence[Trial], result: ShardResult, change: ChangePlan
-) -> str:
+def _doubt(scenario: Scenario, trials: Sequence[Trial], change: ChangePlan) -> str:
     """Why the scenario's trials cannot be used; empty where they can."""
-    if result.definitions[scenario.id] != fingerprint(scenario):
-        return "its definition changed on the base branch since it was measured"
     if not trials:
         return "its runner recorded no trial"
     for trial in trials:
         ttfb_s = trial.metrics.get("ttfb_s")
         if ttfb_s is None:
             continue
-        if ttfb_s < SHORTEST_TTFB_S:
+        if ttfb_s <= SHORTEST_TTFB_S:
             return f"a trial of {ttfb_s:.4g} s is no measurement"
         if ttfb_s > scenario.timeout_s * _LATE:
             return "a trial took longer than its time-out allows"

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING
 from ailab_bot.errors import AilabError, UserError
 from ailab_bot.flows.hosted import Clock, check_disk, fresh_folder, plan_here
 from ailab_bot.gh.actions import Surroundings, read_surroundings, say
-from ailab_bot.gh.client import CommitStatus
-from ailab_bot.gh.event import CommentEvent, Event, WorkflowRunEvent
+from ailab_bot.gh.client import CommitStatus, GitHub
+from ailab_bot.gh.event import CommentEvent, Event, PullRequestEvent, WorkflowRunEvent
 from ailab_bot.model.exchange import shard_from_json, shards_to_json
+from ailab_bot.model.github import GitHub as GitHubSettings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ailab_bot.flows.desk import Desk, Published
     from ailab_bot.ledger.records import Record
     from ailab_bot.model.shard import ShardResult
@@ -41,13 +44,19 @@ def plan_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
 
     around = read_surroundings(environ)
 
-    def statuses_of(sha: str) -> tuple[CommitStatus, ...]:
+    def client() -> GitHub:
         from ailab_bot.gh.api import client_from
 
         deadline_s = time.monotonic() + _PLAN_PATIENCE_S
-        return client_from(environ, deadline_s=deadline_s, sleep=clock.sleep).statuses(sha)
+        return client_from(environ, deadline_s=deadline_s, sleep=clock.sleep)
 
-    found = plan_here(around, statuses_of, clock.now())
+    def statuses_of(sha: str) -> tuple[CommitStatus, ...]:
+        return client().statuses(sha)
+
+    def begun() -> datetime:
+        return client().run(around.run_id).created_at
+
+    found = plan_here(around, statuses_of, begun)
     if found is None:
         say("notice", "There is no earlier commit to compare with, so nothing is measured.")
         around.set_output("matrix", "[]")
@@ -82,13 +91,16 @@ def measure_job(environ: Mapping[str, str], progress: Progress) -> ShardResult:
 
 
 def gate_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
-    """A measurement has begun: pending."""
-    from ailab_bot.flows.gate import open_gate
-    from ailab_bot.flows.trusted import open_desk
+    """A measurement has begun: pending. A pull request has come, or has another base: guarded."""
+    from ailab_bot.flows.gate import guard, open_gate
+    from ailab_bot.flows.trusted import GATE_S, open_desk
 
     around = read_surroundings(environ)
-    event = _run_event(around.event())
-    return _tell(around, open_gate(open_desk(around, environ, event.repository, clock), event.run))
+    event = around.event()
+    desk = open_desk(around, environ, event.repository, clock, GATE_S)
+    if isinstance(event, PullRequestEvent):
+        return _tell(around, guard(desk, event))
+    return _tell(around, open_gate(desk, _run_event(event).run))
 
 
 def publish_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
@@ -153,7 +165,7 @@ def report_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
 def command_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """Somebody commented."""
     from ailab_bot.flows.command import obey
-    from ailab_bot.flows.trusted import open_desk
+    from ailab_bot.flows.trusted import COMMAND_S, open_desk
 
     around = read_surroundings(environ)
     event = around.event()
@@ -163,7 +175,7 @@ def command_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
             why=f"It is `{around.event_name}`; `command` reads issue_comment.",
             advice="Use examples/ailab-command.yml.",
         )
-    answer = obey(open_desk(around, environ, event.repository, clock), event)
+    answer = obey(open_desk(around, environ, event.repository, clock, COMMAND_S), event)
     say("notice", f"answered with {answer.reaction}" if answer.reaction else "not for the bot")
     return 0
 
@@ -176,8 +188,12 @@ def sweep_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     around = read_surroundings(environ)
     event = around.event()
     desk = open_desk(around, environ, event.repository, clock)
-    settings = desk.definitions_of(event.repository.default_branch).config.github
-    found = sweep(desk, settings.bot_id)
+    settings = GitHubSettings(history=False)
+    try:
+        settings = desk.definitions_of(event.repository.default_branch).config.github
+    except UserError as error:  # statuses are ended all the same
+        say("warning", error.what, "The default branch's configuration is not used")
+    found = sweep(desk, settings.bot_id, random.SystemRandom())
     say("notice", f"{len(found.ended)} ended, {len(found.live)} still at work")
     if found.left:
         say("warning", f"{found.left} commits were left to the next sweep")

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from ailab_bot.errors import AilabError
+from ailab_bot.errors import AilabError, UserError
 from ailab_bot.flows.assemble import Findings, assemble
-from ailab_bot.flows.change import ChangePlan
+from ailab_bot.flows.change import GATE, ChangePlan
 from ailab_bot.flows.desk import (
     Case,
     Desk,
@@ -28,16 +28,18 @@ from ailab_bot.flows.desk import (
     open_case,
     own_comment,
     put_comment,
+    refuse_rivals,
     resolve,
     set_gate,
 )
-from ailab_bot.flows.ingest import MEMBERS, NO_RESULT, UNKNOWN_MACHINE, Parcel, ingest
+from ailab_bot.flows.ingest import MEMBERS, UNKNOWN_MACHINE, Parcel, ingest
 from ailab_bot.flows.policy import policy_notes
 from ailab_bot.gh.actions import parse_artifact_name
 from ailab_bot.gh.artifacts import read_zip
 from ailab_bot.gh.client import Artifact, GitHub, GitHubError, Run
 from ailab_bot.judge import conclude
 from ailab_bot.model.report import Commit, GateMode, Report
+from ailab_bot.model.shard import Loss, LossKind
 from ailab_bot.model.verdict import Conclusion
 from ailab_bot.report import status
 from ailab_bot.report.annotations import annotate
@@ -47,9 +49,12 @@ from ailab_bot.report.words import clean
 
 #: One shard's artifact, compressed, before it is even looked into.
 LARGEST_ARTIFACT_BYTES = 32 << 20
-#: Artifacts that are read of one run: shards of the last attempts. Each is a request.
-MOST_ARTIFACTS = 24
+#: Artifacts of one run that may be read; reading ends when every scenario has its result.
+MOST_ARTIFACTS = 64
 CHECK = "AI Lab imports"
+_FORBIDDEN = 403
+#: Losses that the machine or the upload may have caused.
+_WORTH_A_SECOND_TRY = (LossKind.NO_RESULT, LossKind.UNREADABLE, LossKind.INTERRUPTED)
 
 
 def publish(desk: Desk, run: Run) -> Published:
@@ -60,26 +65,70 @@ def publish(desk: Desk, run: Run) -> Published:
     """
     if not is_ours(desk, run):
         return Published(None, "not one of this repository's measuring workflows")
-    newest = newest_run(desk, run)
     if run.conclusion == "skipped":
-        # Nothing was measured, and a pending status may have replaced what an earlier run said.
-        if newest.id == run.id or newest.status != "completed":
-            return Published(None, "nothing was to be measured")
-        run = newest
-    if (newest.id, newest.attempt) > (run.id, run.attempt):
-        return Published(None, f"attempt {newest.attempt} of run {newest.id} speaks for the commit")
+        return _restore(desk, run)
     if run.conclusion == "action_required":
-        text = "A maintainer has to approve the workflows of this pull request first"
-        set_gate(desk, run.head_sha, Conclusion.ERROR, text, run.url)
-        return Published(Conclusion.ERROR, text)
+        return _waits_for_approval(desk, run)
+    newest = newest_run(desk, run)
+    if _is_late(newest, run):
+        return Published(None, f"attempt {newest.attempt} of run {newest.id} speaks for the commit")
     try:
         return _publish(desk, run)
     except GitHubError:
+        raise
+    except UserError as error:
+        # The base branch's own files are in the way: nothing that is measured again helps.
+        set_gate(desk, run.head_sha, Conclusion.ERROR, status.malformed(error.what), run.url)
         raise
     except Exception as error:
         what = error.what if isinstance(error, AilabError) else "The bot failed; see its log"
         set_gate(desk, run.head_sha, Conclusion.ERROR, status.failed(clean(what, 100)), run.url)
         raise
+
+
+def _is_late(newest: Run, run: Run) -> bool:
+    return (newest.id, newest.attempt) > (run.id, run.attempt)
+
+
+def _restore(desk: Desk, run: Run) -> Published:
+    """An edited title measured nothing: a pending status that it left gives way to the last one."""
+    newest = newest_run(desk, run)
+    if newest.id != run.id and newest.status != "completed":
+        return Published(None, "it is being measured")
+    subject = resolve(desk, run)
+    if subject is None or subject.superseded_by:
+        return Published(None, "nothing was to be measured")
+    bot_id = desk.definitions_of(subject.base_ref).config.github.bot_id
+    own = [
+        each
+        for each in desk.github.statuses(run.head_sha)
+        if each.context == GATE and each.creator_id == bot_id
+    ]
+    if not own or own[0].state != Conclusion.PENDING.value:
+        return Published(None, "nothing was to be measured")
+    last = next((each for each in own if each.state != Conclusion.PENDING.value), None)
+    if last is None:
+        return (
+            Published(None, "nothing was to be measured")
+            if newest.id == run.id
+            else _publish(desk, newest)
+        )
+    state = Conclusion(last.state)
+    set_gate(desk, run.head_sha, state, last.description, last.url, bot_id=bot_id)
+    return Published(state, last.description)
+
+
+def _waits_for_approval(desk: Desk, run: Run) -> Published:
+    """Said only of a commit of which nothing was said yet: another's result stands."""
+    subject = resolve(desk, run)
+    if subject is None or subject.superseded_by:
+        return Published(None, "there is no open pull request with this head")
+    bot_id = desk.definitions_of(subject.base_ref).config.github.bot_id
+    if gate_of(desk.github.statuses(run.head_sha), bot_id) is not None:
+        return Published(None, "the commit has a status already")
+    text = "A maintainer has to approve the workflows of this pull request first"
+    set_gate(desk, run.head_sha, Conclusion.ERROR, text, run.url, bot_id=bot_id)
+    return Published(Conclusion.ERROR, text)
 
 
 def _publish(desk: Desk, run: Run) -> Published:
@@ -90,6 +139,8 @@ def _publish(desk: Desk, run: Run) -> Published:
         return Published(Conclusion.ERROR, text)
     if subject.superseded_by:
         return _superseded(desk, subject)
+    if subject.rivals:
+        return refuse_rivals(desk, subject)
     return publish_case(desk, open_case(desk, subject, desk.around.capacity_s))
 
 
@@ -110,51 +161,85 @@ def _superseded(desk: Desk, subject: Subject) -> Published:
     return Published(Conclusion.ERROR, text, comment_url=comment.url)
 
 
-def publish_case(desk: Desk, case: Case, *, annotates: bool = True) -> Published:
-    """Judge a case whose run is complete, and post it. `annotates`: no line is marked yet."""
+def publish_case(desk: Desk, case: Case) -> Published:
+    """Judge a case whose run is complete, and post it."""
     run, change = case.subject.run, case.change
     if change.refusal:
-        return _nothing(desk, case, Conclusion.ERROR, "Refused: " + change.refusal)
+        return _nothing(desk, case, Conclusion.ERROR, f"Refused: {change.refusal}")
     if change.skip:
+        if case.subject.queued and change.queue_passes:
+            return _queue(desk, case)
         return _nothing(desk, case, Conclusion.SUCCESS, change.skip)
-    artifacts = chosen_artifacts(desk.github, run)
-    report, lost = judge_case(desk, case, artifacts)
+    report, lost = judge_case(desk, case, chosen_artifacts(desk.github, run))
+    newest = newest_run(desk, run)  # reading took a while
+    if _is_late(newest, run):
+        return Published(None, f"attempt {newest.attempt} of run {newest.id} has begun")
+    gone = [name for name, loss in lost.items() if loss.kind in _WORTH_A_SECOND_TRY]
     cancelled = run.conclusion == "cancelled"
-    gone = [name for name, why in lost.items() if why == NO_RESULT]
     if gone and run.attempt == 1 and not cancelled and _try_again(desk, case):
         text = f"{status.measuring(len(gone), len(change.shards))}: a runner failed once"
-        set_gate(desk, run.head_sha, Conclusion.PENDING, clean(text, 140), run.url)
+        set_gate(desk, run.head_sha, Conclusion.PENDING, status.plain(text), run.url)
         return Published(Conclusion.PENDING, "what was lost is measured once more")
+    return post(desk, case, report, lost)
+
+
+def post(
+    desk: Desk, case: Case, report: Report, lost: Mapping[str, Loss], *, annotates: bool = True
+) -> Published:
+    """Status, comment, annotations. `annotates`: no line is marked yet."""
+    run = case.subject.run
+    bot_id = case.definitions.config.github.bot_id
     nothing = not report.verdicts and not report.failures
-    text = status.cancelled() if cancelled and nothing else status.description(report)
+    cancelled = run.conclusion == "cancelled" and nothing
+    text = status.cancelled() if cancelled else status.description(report)
     assert report.pull is not None
     state = report.pull.gate_state
-    set_gate(desk, run.head_sha, state, text, run.url)
+    known = case.gate
+    said = known is not None and (known.state, known.description) == (state.value, text)
+    set_gate(desk, run.head_sha, state, text, run.url, bot_id=bot_id)
     if case.subject.pull is None:
         return Published(state, text, report)
     if nothing:
-        kind = NotMeasured.CANCELLED if cancelled else NotMeasured.MACHINES
-        if any("is not used" in note for note in report.notes):
-            kind = NotMeasured.FORGED
-        reasons = [*report.notes, *(f"{name}: {why}" for name, why in lost.items())]
+        kind = NotMeasured.CANCELLED if cancelled else _kind_of(lost)
+        reasons = [*report.notes, *(f"{name}: {loss.reason}" for name, loss in lost.items())]
         body = render_not_measured(report.pull, run.head_sha, kind, reasons)
     else:
         body = render_comment(report)
-    bot_id = case.definitions.config.github.bot_id
-    comment = put_comment(desk, case.subject.pull.number, body, bot_id)
-    warning = _annotate(desk, case, report) if annotates else ""
-    return Published(state, text, report, comment.url, warning)
+    try:
+        url = put_comment(desk, case.subject.pull.number, body, bot_id).url
+    except GitHubError as error:
+        if error.status != _FORBIDDEN:
+            raise
+        return Published(state, text, report, warning=f"No comment was posted: {error.what}")
+    # The same said before means that the lines were marked with it.
+    warning = _annotate(desk, case, report) if annotates and not said else ""
+    return Published(state, text, report, url, warning)
+
+
+def _kind_of(lost: Mapping[str, Loss]) -> NotMeasured:
+    """What a comment without any result is about: what all scenarios have in common."""
+    kinds = {loss.kind for loss in lost.values()}
+    if LossKind.REFUSED in kinds:
+        return NotMeasured.FORGED
+    if kinds == {LossKind.CHANGED}:
+        return NotMeasured.CHANGED
+    if kinds == {LossKind.SETUP}:
+        return NotMeasured.SETUP
+    return NotMeasured.MACHINES
 
 
 def judge_case(
     desk: Desk, case: Case, artifacts: tuple[Artifact, ...]
-) -> tuple[Report, dict[str, str]]:
+) -> tuple[Report, dict[str, Loss]]:
     """The report of a case's raw trials, and the expected scenarios that have none, with why."""
     change = case.change
     findings, lost = ingest(parcels_of(desk.github, artifacts), change)
     policy = case.definitions.policy
     names = [scenario.id for scenario in change.expected]
-    findings = replace(findings, notes=[*policy_notes(policy, names), *findings.notes])
+    notes = policy_notes(policy, names)
+    if not case.comparison.complete:
+        notes.append("The change has more files than GitHub lists: it may edit .ailab unseen.")
+    findings = replace(findings, notes=[*notes, *findings.notes])
     head = case.subject.run.head_sha
     report = assemble(
         Commit(case.subject.base_ref, change.target.base),
@@ -172,13 +257,18 @@ def judge_case(
     accepted = case.acceptance is not None and fails and not blocking
     shown = case if accepted else replace(case, acceptance=None)
     state = gate_state(
-        report.conclusion, mode, accepted=accepted, incomplete=_incomplete(report, change, lost)
+        report.conclusion, mode, accepted=accepted, incomplete=is_incomplete(report, change, lost)
     )
-    context = context_of(desk, shown, state, tuple(lost.items()))
+    context = context_of(desk, shown, state, _reasons(lost))
     return replace(report, pull=context), lost
 
 
-def _incomplete(report: Report, change: ChangePlan, lost: Mapping[str, str]) -> bool:
+def _reasons(lost: Mapping[str, Loss]) -> tuple[tuple[str, str], ...]:
+    """Of scenarios without a result; a head that cannot be set up is shown as a failure instead."""
+    return tuple((name, o.reason) for name, o in lost.items() if o.kind is not LossKind.SETUP_HEAD)
+
+
+def is_incomplete(report: Report, change: ChangePlan, lost: Mapping[str, Loss]) -> bool:
     """Whether something that was to be measured has no verdict, whatever else was found."""
     calm = [replace(verdict, gates=False) for verdict in report.verdicts]
     metrics = {scenario.id: scenario.metrics for scenario in change.expected}
@@ -210,17 +300,30 @@ def _open(github: GitHub, artifact: Artifact) -> Mapping[str, bytes]:
     return read_zip(github.download(artifact, LARGEST_ARTIFACT_BYTES), MEMBERS)
 
 
+def _queue(desk: Desk, case: Case) -> Published:
+    """What the pull request was measured to counts in the queue, if it was measured."""
+    run, number = case.subject.run, case.subject.queued
+    bot_id = case.definitions.config.github.bot_id
+    pull = desk.github.pull(number)
+    gate = gate_of(desk.github.statuses(pull.head_sha), bot_id)
+    passed = gate is not None and gate.state == Conclusion.SUCCESS.value
+    state = Conclusion.SUCCESS if passed else Conclusion.ERROR
+    text = status.queue_of(number, passed)
+    set_gate(desk, run.head_sha, state, text, run.url, bot_id=bot_id)
+    return Published(state, text)
+
+
 def _nothing(desk: Desk, case: Case, state: Conclusion, text: str) -> Published:
     """Nothing was to be measured: a status, and a comment only where one would be out of date."""
     run, pull = case.subject.run, case.subject.pull
-    set_gate(desk, run.head_sha, state, clean(text, 140), run.url)
+    set_gate(desk, run.head_sha, state, status.plain(text), run.url)
     bot_id = case.definitions.config.github.bot_id
     if pull is None or (case.definitions.config.github.mode is GateMode.OFF):
         return Published(state, text)
     known = own_comment(desk, pull.number, bot_id)
     if state is Conclusion.ERROR:
         context = context_of(desk, case, state)
-        body = render_not_measured(context, run.head_sha, NotMeasured.PLAN, [text])
+        body = render_not_measured(context, run.head_sha, NotMeasured.REFUSED, [text])
         comment = put_comment(desk, pull.number, body, bot_id, known)
         return Published(state, text, comment_url=comment.url)
     if known is None:

@@ -6,12 +6,21 @@ commits can have a status of ours. Refuses to touch one whose measurement still 
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from ailab_bot.flows.desk import MEASURE_FILE, QUEUE_FILE, Desk, gate_of, is_ours, set_gate
+from ailab_bot.flows.desk import (
+    MEASURE_FILE,
+    NOT_MEASURED,
+    QUEUE_FILE,
+    Desk,
+    gate_of,
+    is_ours,
+    set_gate,
+)
 from ailab_bot.flows.publish import publish
-from ailab_bot.gh.client import OutOfTimeError, Run
+from ailab_bot.gh.client import NotFoundError, OutOfTimeError, Run
 from ailab_bot.model.verdict import Conclusion
 from ailab_bot.report import status
 
@@ -22,8 +31,11 @@ GIVE_UP = timedelta(hours=6)
 #: GitHub ends a job after 6 hours and a run that waits for a runner after 24: a run that is older
 #: will not end any more.
 OLDEST_RUN = timedelta(hours=26)
-#: How far back to look. What is older was seen by an earlier sweep.
+#: How long after its end a measurement is looked at. What is older was seen by an earlier sweep.
 WINDOW = timedelta(days=3)
+LATELY = timedelta(hours=2)
+#: GitHub runs a workflow again for so long, and its run keeps the day on which it was made.
+OLDEST_RERUN = timedelta(days=31)
 #: Commits looked at in one sweep: one request each, of the 1,000 an hour that a token has.
 MOST_COMMITS = 100
 
@@ -38,20 +50,28 @@ class Swept:
     left: int = 0
 
 
-def sweep(desk: Desk, bot_id: int) -> Swept:
+def sweep(desk: Desk, bot_id: int, rng: random.Random) -> Swept:
     """End every status that nobody else will end; one that fails does not stop the others."""
     now = desk.now()
     found = Swept()
     newest: dict[str, Run] = {}
-    for file in (MEASURE_FILE, QUEUE_FILE):
-        for run in desk.github.runs(file, since=now - WINDOW):
-            if is_ours(desk, run) and run.conclusion != "skipped":
-                known = newest.get(run.head_sha)
-                if known is None or (run.id, run.attempt) > (known.id, known.attempt):
-                    newest[run.head_sha] = run
-    runs = sorted(newest.values(), key=lambda run: run.updated_at)
-    found.left = max(0, len(runs) - MOST_COMMITS)
-    for run in runs[-MOST_COMMITS:]:
+    for run in measurements(desk, now - OLDEST_RERUN):
+        known = newest.get(run.head_sha)
+        if known is None or (run.id, run.attempt) > (known.id, known.attempt):
+            newest[run.head_sha] = run
+    due = []
+    for run in newest.values():
+        ended = run.status == "completed"
+        age = now - (run.updated_at if ended else run.started_at)
+        if age < (GRACE if ended else OLDEST_RUN):
+            found.live.append(run.head_sha)
+        elif not ended or age < WINDOW:
+            due.append(run)
+    # What ended lately is looked at for certain, several times; the rest has its turn by chance.
+    rng.shuffle(due)
+    due.sort(key=lambda run: run.status == "completed" and now - run.updated_at > LATELY)
+    found.left = max(0, len(due) - MOST_COMMITS)
+    for run in due[:MOST_COMMITS]:
         try:
             _sweep_one(desk, run, bot_id, found)
         except OutOfTimeError:
@@ -61,11 +81,20 @@ def sweep(desk: Desk, bot_id: int) -> Swept:
     return found
 
 
+def measurements(desk: Desk, since: datetime) -> list[Run]:
+    """Runs of our measuring workflows; a workflow that is not installed has none."""
+    found: list[Run] = []
+    for file in (MEASURE_FILE, QUEUE_FILE):
+        try:
+            runs = desk.github.runs(file, since=since)
+        except NotFoundError:
+            continue
+        found += [r for r in runs if is_ours(desk, r) and r.conclusion not in NOT_MEASURED]
+    return found
+
+
 def _sweep_one(desk: Desk, run: Run, bot_id: int, found: Swept) -> None:
-    age = desk.now() - (run.updated_at if run.status == "completed" else run.created_at)
-    if age < (GRACE if run.status == "completed" else OLDEST_RUN):
-        found.live.append(run.head_sha)
-        return
+    age = desk.now() - (run.updated_at if run.status == "completed" else run.started_at)
     gate = gate_of(desk.github.statuses(run.head_sha), bot_id)
     if gate is not None and gate.state != Conclusion.PENDING.value:
         return

@@ -21,8 +21,8 @@ from ailab_bot.gh.event import Repository
 from ailab_bot.gh.fetch import fetch_tip
 from ailab_bot.measure.git import open_repository
 
-#: Of a trusted job's 15 minutes: what is left when GitHub makes us wait.
-JOB_S = 12 * 60.0
+#: Of a trusted job's time, by its workflow: what is left when GitHub makes us wait.
+GATE_S, COMMAND_S, PUBLISH_S = 4 * 60.0, 8 * 60.0, 12 * 60.0
 
 
 def open_desk(
@@ -30,9 +30,10 @@ def open_desk(
     environ: Mapping[str, str],
     repository: Repository,
     clock: Clock,
+    limit_s: float = PUBLISH_S,
 ) -> Desk:
     """What a trusted job works with. UserError where its token or its clone is missing."""
-    github = client_from(environ, deadline_s=time.monotonic() + JOB_S, sleep=clock.sleep)
+    github = client_from(environ, deadline_s=time.monotonic() + limit_s, sleep=clock.sleep)
     known: dict[str, Definitions] = {}
 
     def definitions_of(branch: str) -> Definitions:

@@ -32,7 +32,7 @@ from ailab_bot.gh.questions import Questions
 from ailab_bot.gh.transport import Transport
 from ailab_bot.model.report import Annotation
 
-MOST_COMMENTS = 1000
+MOST_ITEMS = 1000
 #: GitHub lists no more where runs are narrowed.
 MOST_RUNS = 1000
 #: GitHub keeps as many of one commit and one context; of all contexts there may be more.
@@ -110,12 +110,13 @@ class GitHubApi:
     def pull(self, number: int) -> PullRequest:
         return self._ask.one(f"/pulls/{number}", read_pull, needs="pull-requests: read")
 
-    def pulls_of_head(self, owner: str, branch: str) -> tuple[PullRequest, ...]:
+    def open_pulls(self) -> tuple[PullRequest, ...]:
         return self._ask.many(
             "/pulls",
             read_pull,
             needs="pull-requests: read",
-            parameters={"state": "open", "head": f"{owner}:{branch}"},
+            parameters={"state": "open"},
+            most=MOST_ITEMS,
         )
 
     def pulls_with_commit(self, sha: str) -> tuple[PullRequest, ...]:
@@ -192,7 +193,7 @@ class GitHubApi:
             f"/issues/{number}/comments",
             answers.read_comment,
             needs="pull-requests: read",
-            most=MOST_COMMENTS,
+            most=MOST_ITEMS,
         )
 
     def create_comment(self, number: int, body: str) -> Comment:

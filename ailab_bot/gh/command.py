@@ -102,7 +102,7 @@ def parse_command(body: str) -> Command | Mistake | None:
     if _is_heading(lines):
         return None
     if word != PREFIX:
-        return Mistake(Fault.ARGUMENTS, why="Commands are lower case.")
+        return Mistake(Fault.ARGUMENTS, why=f"Commands are lower case: `{PREFIX}`.")
     if any(_is_command(line) for line in _spoken(lines[1:])):
         return Mistake(Fault.ARGUMENTS, why="One command per comment: none was carried out.")
     if not arguments:

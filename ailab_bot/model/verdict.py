@@ -91,7 +91,8 @@ class FailureSummary:
     `arms` says which arms failed: "head" blocks the change; "base" or "both" is the scenario's
     own (or the machine's) trouble. `failed` of `trials` trials in those arms; `other_ok` trials of
     the other arm succeeded. `evidence` is an e-value: how often the blocks in which only one arm
-    failed outweigh "head fails as often as base".
+    failed outweigh "head fails as often as base". `in_setup`: head's set-up failed and base's did
+    not, so there was no trial at all.
     """
 
     scenario: str
@@ -104,6 +105,7 @@ class FailureSummary:
     output_tail: tuple[str, ...] = ()
     other_ok: int = 0
     evidence: float = 1.0
+    in_setup: bool = False
 
     @property
     def blocks_the_change(self) -> bool:
@@ -111,7 +113,7 @@ class FailureSummary:
         base with the evidence that a regression has to have. A flaky scenario blocks no change.
         """
         never = self.arms == "head" and self.failed == self.trials > 1 and self.other_ok > 1
-        return never or self.evidence >= 1 / ERROR
+        return never or self.in_setup or self.evidence >= 1 / ERROR
 
     @property
     def head_fails_more(self) -> bool:

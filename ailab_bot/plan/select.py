@@ -52,4 +52,4 @@ def _choose(scenario: Scenario, only: Collection[str], tier: str, pools: Collect
         )
     if scenario.runner != _CPU and tier == "pull_request":
         return Choice(scenario.id, False, f"needs a {scenario.runner} runner; ask for it by name")
-    return Choice(scenario.id, True, "all scenarios of this tier run until selection learns")
+    return Choice(scenario.id, True, f"all scenarios of tier {tier}")

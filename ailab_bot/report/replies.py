@@ -63,6 +63,8 @@ def unknown_command(word: str) -> str:
 def bad_arguments(command: str, why: str) -> str:
     """For a known command with arguments that it does not take. `why` is a sentence of ours."""
     usage = next((usage for usage, _ in COMMANDS if usage.split()[0] == command), "help")
+    if usage == "help":
+        return f"{why} See `/ailab help`.\n"
     return f"{why} It is written `/ailab {usage}`.\n"
 
 
@@ -144,6 +146,42 @@ def never_measured() -> str:
 
 def not_yet(head_sha: str) -> str:
     return f"{code_span(head_sha[:12])} is still being measured; there is nothing to explain yet.\n"
+
+
+def broken_base(what: str) -> str:
+    return (
+        f"The base branch's own files are in the way: {code_span(what, 160)}. Mend them there, "
+        "then write the command again.\n"
+    )
+
+
+def needs_approval() -> str:
+    return (
+        "The workflows of this pull request wait for a maintainer's approval, as a first "
+        "contribution's do. Once they are approved it is measured by itself.\n"
+    )
+
+
+def a_crash() -> str:
+    return (
+        "Head fails where base works, and a failure cannot be accepted: it is no verdict on speed. "
+        "Mend head; a regression that is left can be accepted then. Nothing was recorded.\n"
+    )
+
+
+def measure_first() -> str:
+    return (
+        "Something that belongs to this change has no result, so there is nothing whole to accept. "
+        "Write `/ailab rerun`, and accept what it finds. Nothing was recorded.\n"
+    )
+
+
+def no_runners(scenario: str, runner: str, pools: Sequence[str]) -> str:
+    there = ", ".join(code_span(name, 40) for name in pools)
+    return (
+        f"{code_span(scenario, 64)} needs {code_span(runner, 40)} runners, and the configuration "
+        f"names only {there}: `github: runners` in `.ailab/config.yml`.\n"
+    )
 
 
 def too_many() -> str:

@@ -29,27 +29,35 @@ class NotMeasured(StrEnum):
     MACHINES = "machines"
     CANCELLED = "cancelled"
     FORGED = "forged"
-    PLAN = "plan"
+    REFUSED = "refused"
+    CHANGED = "changed"
+    SETUP = "setup"
 
 
 _TITLES = {
     NotMeasured.MACHINES: "Not measured: every machine or job failed",
     NotMeasured.CANCELLED: "Not measured: it was cancelled",
     NotMeasured.FORGED: "Not measured: the results cannot be trusted",
-    NotMeasured.PLAN: "Not measured: there is no plan",
+    NotMeasured.REFUSED: "Not measured: the configuration does not allow it",
+    NotMeasured.CHANGED: "Not measured: the base branch has changed meanwhile",
+    NotMeasured.SETUP: "Not measured: the set-up fails, on base too",
 }
 _WHY = {
     NotMeasured.MACHINES: "The machines failed, which says nothing about the change.",
     NotMeasured.CANCELLED: "Somebody, or a time limit, stopped the run before it had a result.",
     NotMeasured.FORGED: "What the measuring jobs handed over is not what our own job writes.",
-    NotMeasured.PLAN: "Which scenarios to measure could not be decided.",
+    NotMeasured.REFUSED: "A maintainer has to mend it on the base branch.",
+    NotMeasured.CHANGED: "Its scenarios are defined differently by now.",
+    NotMeasured.SETUP: "That is the scenario's trouble, not this change's.",
 }
 _NOW = {
     NotMeasured.MACHINES: "**Measure again:** `/ailab rerun`",
     NotMeasured.CANCELLED: "**Measure again:** `/ailab rerun`",
     NotMeasured.FORGED: "**Look at what the change does to its own measurement**, then "
     "`/ailab rerun`",
-    NotMeasured.PLAN: "**Look at the log**, mend what it names, then `/ailab rerun`",
+    NotMeasured.REFUSED: "**Mend `.ailab` on the base branch**, then `/ailab rerun`",
+    NotMeasured.CHANGED: "**Measure again:** `/ailab rerun`",
+    NotMeasured.SETUP: "**Mend the scenario's set-up on the base branch**, then `/ailab rerun`",
 }
 
 

@@ -69,6 +69,30 @@ def not_measured(missing: int, of: int, why: str) -> str:
     return _line(f"{start}{_flat(why, room)}{end}")
 
 
+def rivals(numbers: Sequence[int]) -> str:
+    """Pull requests with different bases and one head: a status can speak of one of them only."""
+    listed = ", ".join(f"#{number}" for number in sorted(numbers)[:5])
+    return _line(f"{listed} share this commit on different bases: close one or push a new commit")
+
+
+def not_yet(base_ref: str) -> str:
+    """The commit was measured, and not against the base that it has now."""
+    return _line(
+        f"Not measured against {_flat(base_ref, 60)} yet: /ailab rerun if it does not begin"
+    )
+
+
+def queue_of(number: int, passed: bool) -> str:
+    if passed:
+        return f"Measured on #{number} before the queue"
+    return f"#{number} has no success of its own: measure it, then queue it again"
+
+
+def malformed(what: str) -> str:
+    """The base branch's own files are in the way."""
+    return _line(f"{_flat(what, 70)}: mend it on the base branch, then /ailab rerun")
+
+
 def failed(what: str) -> str:
     """Any other error: its text, and how to try again."""
     end = ". /ailab rerun"
@@ -87,8 +111,9 @@ def _found(report: Report) -> str:
     lost = _lost(report, report.pull)
     if lost:
         taken = len({choice.scenario for choice in report.plan.taken} | lost)
-        why = "their machines failed" if report.pull and report.pull.infra else "trials failed"
-        return not_measured(len(lost), taken, why)
+        reasons = {why for _, why in report.pull.infra} if report.pull else set()
+        why = next(iter(reasons)) if len(reasons) == 1 else "see the comment"
+        return not_measured(len(lost), taken, why if reasons else "trials failed")
     if report.interrupted or report.conclusion is Conclusion.ERROR:
         return "Not everything was measured. /ailab rerun failed"
     if not report.verdicts:
@@ -121,7 +146,7 @@ def _effect(verdict: Verdict) -> str:
 
 def _failing(failures: Sequence[FailureSummary]) -> str:
     first = failures[0]
-    what = words.OUTCOMES.get(first.outcome.value, "failed")
+    what = "cannot be set up" if first.in_setup else words.OUTCOMES.get(first.outcome, "failed")
     more = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
     never = first.failed == first.trials
     where = "on head, not on base" if never else "on head far more often than on base"
@@ -148,6 +173,11 @@ def _count(number: int, noun: str) -> str:
 
 def _name(text: str) -> str:
     return _flat(text, _LONGEST_NAME)
+
+
+def plain(text: str) -> str:
+    """Any text of ours as a description: one line, at most MOST_CHARACTERS."""
+    return _line(text)
 
 
 def _flat(text: str, most: int) -> str:

@@ -113,6 +113,8 @@ def label(metric: str) -> str:
 
 def failed_trials(failure: FailureSummary) -> str:
     """`crashed in 2 of 2 trials (head only)`."""
+    if failure.in_setup:
+        return "could not be set up on head, and was on base"
     what = OUTCOMES.get(failure.outcome.value, failure.outcome.value)
     noun = "trial" if failure.trials == 1 else "trials"
     where = ARMS.get(failure.arms, "arm not known")

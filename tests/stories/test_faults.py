@@ -267,7 +267,9 @@ def test_a_regression_is_a_failure_also_where_another_shard_is_lost(tmp_path: Pa
         assert office.gate(pull).state == "failure"
         github.user("maria", "write")
         office.say(pull, "maria", f"/ailab accept {pull.head_sha} it is worth it")
-        assert office.gate(pull).state == "error", "an acceptance does not stand for missing data"
+        assert office.gate(pull).state == "failure", "an acceptance does not stand for missing data"
+        assert "has no result" in github.bot_comments(pull)[-1].body
+        assert github.status(pull.head_sha, "ailab/accept") is None
 
 
 @pytest.mark.parametrize("fault", [secondary_limit(2), drop(), answer(503)])

@@ -80,6 +80,7 @@ def test_a_deleted_fork_is_found_by_its_commit(office: Office) -> None:
 def test_a_commit_that_nobody_knows_any_more_ends_as_an_error(office: Office) -> None:
     pull = office.open_pull(author="stranger", fork=True)
     run = office.begin(pull)
+    office.github.close(pull)
     office.github.delete_fork(pull)  # and GitHub does not find commits of forks
     office.finish(run)
     assert office.gate(pull).state == "error"
@@ -251,7 +252,7 @@ def test_a_public_repository_with_runners_of_its_own_is_refused(tmp_path) -> Non
         pull = office.open_pull()
         office.measure(pull)
         assert office.gate(pull).state == "error"
-        assert office.gate(pull).description.startswith("Refused: The repository is public")
+        assert office.gate(pull).description.startswith("Refused: A public repository must not")
         assert "control repository" in office.comment_of(pull)
     with running(private=True) as github:
         office = Office(tmp_path / "private", github, config=config)
@@ -266,9 +267,16 @@ def test_in_a_merge_queue_the_pull_requests_own_measurement_counts(office: Offic
     group = office.github.queue_merge(pull, pull.head_sha)
     office.measure(group)
     assert office.gate(group.head_sha).state == "success"
-    assert (
-        office.gate(group.head_sha).description == "Measured on the pull request before the queue"
-    )
+    assert office.gate(group.head_sha).description == "Measured on #1 before the queue"
+
+
+def test_a_merge_queue_lets_nothing_through_that_was_not_measured(office: Office) -> None:
+    pull = office.open_pull()
+    sha = office.commit("queued", {"train.py": "import os, sys\n"})
+    group = office.github.queue_merge(pull, sha)
+    office.measure(group)
+    assert office.gate(sha).state == "error"
+    assert "no success of its own" in office.gate(sha).description
 
 
 def test_a_merge_queue_can_be_measured_itself(tmp_path) -> None:
