@@ -42,8 +42,8 @@ MEMBERS = {
 SHORTEST_TTFB_S = 0.001
 #: Phases sum to TTFB but for rounding to a microsecond each.
 _PHASE_GAP, _PHASE_GAP_S = 0.01, 0.001
-_NO_RESULT = Loss(LossKind.NO_RESULT, "no result arrived from its runner")
-_CHANGED = Loss(LossKind.CHANGED, "its definition changed on the base branch since it was measured")
+NO_RESULT = Loss(LossKind.NO_RESULT, "no result arrived from its runner")
+CHANGED = Loss(LossKind.CHANGED, "its definition changed on the base branch since it was measured")
 _GONE = (NotFoundError, TooLargeError)
 #: A trial is ended at its time-out, and seen to be a moment later.
 _LATE = 1.1
@@ -97,7 +97,7 @@ def ingest(parcels: Sequence[Parcel], change: ChangePlan) -> tuple[Findings, dic
         _take(kept, result, trials, expected, change)
     for name in expected:
         if name not in kept.whole:
-            kept.lost.setdefault(name, kept.refused or _NO_RESULT)
+            kept.lost.setdefault(name, kept.refused or NO_RESULT)
     lost = {name: kept.lost[name] for name in expected if name in kept.lost}
     failing = [name for name, loss in lost.items() if loss.kind is LossKind.SETUP_HEAD]
     findings = Findings(
@@ -157,7 +157,7 @@ def _take(
         if name in kept.whole or name not in result.definitions:
             continue  # a later attempt has it, or this shard had nothing to do with it
         if result.definitions[name] != fingerprint(scenario):
-            kept.lost.setdefault(name, _CHANGED)
+            kept.lost.setdefault(name, CHANGED)
             continue
         doubt = _doubt(scenario, own.get(name, []), change) if name not in result.lost else ""
         loss = result.lost.get(name) or (Loss(LossKind.REFUSED, doubt) if doubt else None)

@@ -33,6 +33,7 @@ from ailab_bot.model.github import ACTIONS_BOT_ID, GitHub, Pool, Profile, Queue
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.report import GateMode
 from ailab_bot.model.scenario import Scenario
+from ailab_bot.report.status import plain
 
 BASE, HEAD, TIP = "a" * 40, "b" * 40, "c" * 40
 TARGET = Target(BASE, HEAD, run_id=77, attempt=1)
@@ -151,7 +152,6 @@ def test_a_public_repository_with_machines_that_outlive_a_job_is_refused() -> No
     "github",
     [
         GitHub(runners={"cpu": HOSTED}),
-        GitHub(runners={"cpu": HOSTED, "gpu": KEPT}, profile=Profile.CONTROL),
         GitHub(runners={"cpu": HOSTED, "gpu": KEPT}, hosted=("gpu",)),
     ],
 )
@@ -159,6 +159,23 @@ def test_a_public_repository_is_measured_where_machines_are_thrown_away(github: 
     found = plan(own=definitions(github=github), public=True)
     assert not found.refusal
     assert found.shards
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_what_a_control_repository_measures_is_not_measured_here(public: bool) -> None:
+    found = plan(own=definitions(github=GitHub(profile=Profile.CONTROL)), public=public)
+    assert found.refusal.startswith("A control repository measures here")
+    assert found.shards == ()
+
+
+def test_scenarios_that_no_runner_can_take_are_an_error_and_not_a_success() -> None:
+    lonely = [Scenario("s", ("python",), Path("/"), runner="gpuu")]
+    assert "No scenario has runners (s)" in plan(own=definitions(scenarios=lonely)).refusal
+    both = [*lonely, Scenario("t", ("python",), Path("/"))]
+    found = plan(own=definitions(scenarios=both))
+    assert not found.refusal
+    (left,) = found.plan.left
+    assert left.reason == "there are no runners of kind gpuu"
 
 
 def test_a_protected_branch_is_measured_on_kept_machines() -> None:
@@ -291,9 +308,9 @@ def test_an_acceptance_travels_whatever_its_reason_is(user: int, login: str, why
     found = acceptance_in([status(text, ACCEPT)], ACTIONS_BOT_ID)
     assert found is not None
     assert (found.user_id, found.login) == (user, login)
-    kept = " ".join(f"because {why}".split())
-    assert kept.startswith(found.reason)
-    assert len(found.reason) == len(kept) or len(text) == 140
+    kept = plain(" ".join(f"because {why}".split()))
+    assert found.reason[:-1] == kept[: len(found.reason) - 1]
+    assert found.reason == kept or len(text) == 140
 
 
 def test_an_app_may_accept_and_its_name_is_kept() -> None:

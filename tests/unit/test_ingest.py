@@ -18,6 +18,7 @@ from ailab_bot.flows.assemble import Findings
 from ailab_bot.flows.change import ChangePlan, Target, plan_change
 from ailab_bot.flows.definitions import Definitions
 from ailab_bot.flows.ingest import (
+    CHANGED,
     NO_RESULT,
     SHORTEST_TTFB_S,
     UNKNOWN_MACHINE,
@@ -30,7 +31,7 @@ from ailab_bot.model.github import GitHub, Pool
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.report import Machine
 from ailab_bot.model.scenario import Scenario
-from ailab_bot.model.shard import ShardResult
+from ailab_bot.model.shard import Loss, LossKind, ShardResult
 from ailab_bot.model.trial import Arm, Failure, Outcome, Trial
 from ailab_bot.model.verdict import Explanation, ImportChange
 from ailab_bot.model.wire import trial_to_json
@@ -83,6 +84,10 @@ def members(
         {name: fingerprint(BY_ID[name]) for name in own},
     )  # fmt: skip
     text = "".join(trial_to_json(trial) + "\n" for trial in trials)
+    if "lost" in changes:
+        reasons = changes.pop("lost")
+        assert isinstance(reasons, dict)
+        changes["lost"] = {name: Loss(LossKind.ERROR, why) for name, why in reasons.items()}
     changed = replace(result, **changes)  # type: ignore[arg-type]
     return {TRIALS: text.encode(), RESULT: result_to_json(changed).encode()}
 
@@ -154,7 +159,8 @@ def test_what_no_attempt_has_is_lost_for_its_newest_reason() -> None:
         ],
         CHANGE,
     )
-    assert lost == {"a": "the disk is full", "b": NO_RESULT, "c": NO_RESULT, "d": NO_RESULT}
+    full = Loss(LossKind.ERROR, "the disk is full")
+    assert lost == {"a": full, "b": NO_RESULT, "c": NO_RESULT, "d": NO_RESULT}
     assert found.lost == lost
     assert found.trials == []
 
@@ -237,9 +243,10 @@ REASONS = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_parcel_that_cannot_be_ours_costs_only_its_own_scenarios(name: str) -> None:
     found, lost = ingest([Parcel(1, 0, BROKEN[name]), shard("bcd", index=1)], CHANGE)
-    assert lost == {"a": NO_RESULT}
+    assert set(lost) == {"a"}
+    assert lost["a"].kind in {LossKind.REFUSED, LossKind.UNREADABLE}
     (note,) = found.notes
-    assert note.startswith("shard 1 of attempt 1 is not used: ")
+    assert note.startswith("shard 0 of attempt 1 is not used: ")
     assert REASONS[name] in note
     assert found.spent_s == 10.0
 
@@ -291,7 +298,7 @@ def test_a_scenario_that_cannot_be_true_is_lost_with_its_reason(name: str) -> No
     content = members([*trials, *honest("b")], names="ab")
     found, lost = ingest([parcel(content), shard("cd", index=1)], CHANGE)
     assert set(lost) == {"a"}
-    assert reason in lost["a"]
+    assert reason in lost["a"].reason
     assert of(found, "a") == []
     assert of(found, "b") == honest("b")
 
@@ -301,7 +308,7 @@ def test_another_definition_than_the_bases_is_not_judged() -> None:
     forged = fingerprint(replace(BY_ID["a"], command=("true",)))
     content = members(honest("a"), definitions={"a": forged})
     found, lost = ingest([parcel(content), shard("bcd", index=1)], CHANGE)
-    assert "definition changed" in lost["a"]
+    assert lost["a"] == CHANGED
     assert of(found, "a") == []
 
 

@@ -35,7 +35,10 @@ def assert_fit_for_github(text: str) -> None:
         ("inconclusive", "No regression in time to first batch: 2 scenarios (1 not known)"),
         ("pull-head-fails", "vision-cnn crashed on head, not on base"),
         ("flaky-head", "vision-cnn crashed on head far more often than on base"),
-        ("pull-infra", "2 of 4 scenarios not measured: their machines failed. /ailab rerun failed"),
+        (
+            "pull-infra",
+            "2 of 4 scenarios not measured: its runner was lost twice: no trials arrived. /ailab rerun failed",
+        ),
         ("all-failed", "2 of 2 scenarios not measured: trials failed. /ailab rerun failed"),
         ("interrupted", "Not everything was measured. /ailab rerun failed"),
         ("pull-advisory", "Advisory: tabular-mlp +18.2\u00a0% slower to first batch"),
