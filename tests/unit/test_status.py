@@ -25,6 +25,9 @@ def assert_fit_for_github(text: str) -> None:
     assert not any(character < " " or character in unseen for character in text)
 
 
+LOST_TWICE = "its runner was lost twice: no trials arrived"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -37,7 +40,7 @@ def assert_fit_for_github(text: str) -> None:
         ("flaky-head", "vision-cnn crashed on head far more often than on base"),
         (
             "pull-infra",
-            "2 of 4 scenarios not measured: its runner was lost twice: no trials arrived. /ailab rerun failed",
+            f"2 of 4 scenarios not measured: {LOST_TWICE}. /ailab rerun failed",
         ),
         ("all-failed", "2 of 2 scenarios not measured: trials failed. /ailab rerun failed"),
         ("interrupted", "Not everything was measured. /ailab rerun failed"),
