@@ -174,8 +174,10 @@ def _measure(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from ailab_bot.errors import UserError
+    from ailab_bot.model.exchange import result_document
     from ailab_bot.report.progress import choose_progress
 
+    _check_place(arguments.json)
     _stop_as_ctrl_c()
     progress = choose_progress(_console(stderr=True), arguments.quiet)
     try:
@@ -213,7 +215,11 @@ def _measure(arguments: argparse.Namespace) -> int:
         for name, loss in result.lost.items():
             said = f"ailab: {name} was not measured to its end: {loss.reason}"
             _tell("\n".join(harmless_lines(said)) + "\n")
-    return EXIT_INTERRUPTED if result.interrupted else EXIT_FINE
+    _write_json(result_document(result), arguments.json)
+    if result.interrupted:
+        return EXIT_INTERRUPTED
+    # A job of GitHub's has done its work when it has written what it knows.
+    return EXIT_RUNNER if result.lost and not arguments.github else EXIT_FINE
 
 
 def _report(arguments: argparse.Namespace) -> int:

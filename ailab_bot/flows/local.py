@@ -104,6 +104,13 @@ def report_folders(
         raise UserError(
             "the plan has no shard", why="Nothing was to be measured.", advice="See its `skip`."
         )
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(
+                f"no folder at {folder}",
+                why="A shard leaves its trials in the folder that `ailab measure --out` named.",
+                advice="Check the path; a shard that left nothing is simply not named.",
+            )
     repository = open_repository(repo)
     definitions = work_tree_definitions(repository, config)
     first = shards[0]

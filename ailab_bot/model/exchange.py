@@ -78,9 +78,14 @@ def shard_from_json(text: str, source: str) -> Shard:
 
 def result_to_json(result: ShardResult) -> str:
     """The text of shard.json."""
-    row = {"schema": SCHEMA, **asdict(result)}
+    return json.dumps(result_document(result), ensure_ascii=False, indent=1) + "\n"
+
+
+def result_document(result: ShardResult) -> dict[str, object]:
+    """What shard.json holds, also the document of `ailab measure --json`."""
+    row: dict[str, object] = {"schema": SCHEMA, **asdict(result)}
     row["explanations"] = [_explanation_row(item) for item in result.explanations]
-    return json.dumps(row, ensure_ascii=False, indent=1) + "\n"
+    return row
 
 
 def result_from_json(data: bytes) -> ShardResult:

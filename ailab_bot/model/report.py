@@ -89,7 +89,6 @@ class PullContext:
     pull_edits_definitions: tuple[str, ...] = ()
     infra: tuple[tuple[str, str], ...] = ()
     shards: int = 1
-    workflow_url: str = ""
 
 
 @dataclass(frozen=True)

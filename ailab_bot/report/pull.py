@@ -57,7 +57,8 @@ def steps(report: Report, pull: PullContext) -> tuple[str, ...]:
     failing = [failure.scenario for failure in report.failures if failure.blocks_the_change]
     found = []
     if regressed:
-        found.append("**Mend it** and push: the new commit is measured by itself. Why is below.")
+        why = " Why is below." if report.explanations else ""
+        found.append(f"**Mend it** and push: the new commit is measured by itself.{why}")
         found.append(f"**In doubt?** {_rerun(regressed)} decides again on fresh blocks.")
     if failing:
         found.append("**Mend head**: the last lines of its output are below.")
