@@ -131,6 +131,11 @@ def is_ours(desk: Desk, run: Run) -> bool:
     return run.repository_id == desk.repository_id and WORKFLOWS.get(run.path) == run.event
 
 
+def turn(run: Run) -> tuple[datetime, int, int]:
+    """What orders a commit's measurements: an old run that is started again is the newest."""
+    return run.started_at, run.id, run.attempt
+
+
 def newest_run(desk: Desk, run: Run) -> Run:
     """The newest measurement of the same commit, in its latest attempt.
 
@@ -143,7 +148,7 @@ def newest_run(desk: Desk, run: Run) -> Run:
         for each in desk.github.runs(name, head_sha=run.head_sha)
         if is_ours(desk, each) and each.event == run.event and each.conclusion not in NOT_MEASURED
     ]
-    return max([*known], key=lambda each: (each.id, each.attempt), default=run)
+    return max(known, key=turn, default=run)
 
 
 def resolve(desk: Desk, run: Run) -> Subject | None:

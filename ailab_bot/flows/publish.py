@@ -31,6 +31,7 @@ from ailab_bot.flows.desk import (
     refuse_rivals,
     resolve,
     set_gate,
+    turn,
 )
 from ailab_bot.flows.ingest import MEMBERS, UNKNOWN_MACHINE, Parcel, ingest
 from ailab_bot.flows.policy import policy_notes
@@ -87,7 +88,7 @@ def publish(desk: Desk, run: Run) -> Published:
 
 
 def _is_late(newest: Run, run: Run) -> bool:
-    return (newest.id, newest.attempt) > (run.id, run.attempt)
+    return turn(newest) > turn(run)
 
 
 def _restore(desk: Desk, run: Run) -> Published:

@@ -18,6 +18,7 @@ from ailab_bot.flows.desk import (
     gate_of,
     is_ours,
     set_gate,
+    turn,
 )
 from ailab_bot.flows.publish import publish
 from ailab_bot.gh.client import NotFoundError, OutOfTimeError, Run
@@ -50,14 +51,17 @@ class Swept:
     left: int = 0
 
 
-def sweep(desk: Desk, bot_id: int, rng: random.Random) -> Swept:
-    """End every status that nobody else will end; one that fails does not stop the others."""
+def sweep(desk: Desk, bot_id: int, rng: random.Random, most: int = MOST_COMMITS) -> Swept:
+    """End every status that nobody else will end; one that fails does not stop the others.
+
+    At most `most` commits are looked at; the others have their turn in a later sweep.
+    """
     now = desk.now()
     found = Swept()
     newest: dict[str, Run] = {}
     for run in measurements(desk, now - OLDEST_RERUN):
         known = newest.get(run.head_sha)
-        if known is None or (run.id, run.attempt) > (known.id, known.attempt):
+        if known is None or turn(run) > turn(known):
             newest[run.head_sha] = run
     due = []
     for run in newest.values():
@@ -70,8 +74,8 @@ def sweep(desk: Desk, bot_id: int, rng: random.Random) -> Swept:
     # What ended lately is looked at for certain, several times; the rest has its turn by chance.
     rng.shuffle(due)
     due.sort(key=lambda run: run.status == "completed" and now - run.updated_at > LATELY)
-    found.left = max(0, len(due) - MOST_COMMITS)
-    for run in due[:MOST_COMMITS]:
+    found.left = max(0, len(due) - most)
+    for run in due[:most]:
         try:
             _sweep_one(desk, run, bot_id, found)
         except OutOfTimeError:

@@ -46,12 +46,17 @@ _JOBS = {
     ("workflow_run", "in_progress"): jobs.gate_job,
     ("workflow_run", "completed"): jobs.publish_job,
     ("issue_comment", "created"): jobs.command_job,
+    ("pull_request_target", "opened"): jobs.gate_job,
+    ("pull_request_target", "reopened"): jobs.gate_job,
+    ("pull_request_target", "edited"): jobs.gate_job,
 }
 
 
 @dataclass
 class Office:
-    """`github` is the stand-in; `origin` the repository on it; `log` what the jobs answered."""
+    """`github` is the stand-in; `origin` the repository on it; `statuses` what the jobs of events
+    ended with; `said` what the last job printed.
+    """
 
     folder: Path
     github: StandIn
@@ -62,6 +67,7 @@ class Office:
     handled: int = 0
     plans: int = 0
     statuses: list[int] = field(default_factory=list)
+    said: str = ""
 
     def __post_init__(self) -> None:
         self.origin = new_repository(self.folder / "origin")
@@ -188,6 +194,15 @@ class Office:
         self.statuses.append(status)
         return status
 
+    def guard(self, event: Event | None = None) -> None:
+        """The trusted job of an event of a pull request, of the last one where none is named."""
+        known = event or self.github.event("pull_request")
+        assert self.run_job(self.github.target_event_of(known)) == 0
+
+    def lose_reports(self) -> None:
+        """No job runs of what has happened: GitHub forgot its events."""
+        self.handled = len(self.github.events)
+
     def sweep(self) -> int:
         """What the schedule starts, at whatever time it is."""
         payload = self.github.payload_of(self.github.events[0])
@@ -242,13 +257,17 @@ class Office:
         return fingerprint(load_scenario(path))
 
     def _opening(self, run: Run) -> Event:
-        """The event that started the run: of a pull request the one that brought this head."""
-        for event in self.github.events:
+        """The event that started the run: the last of its own pull request with this head."""
+        for event in reversed(self.github.events):
             payload = self.github.payload_of(event)
-            if run.event == event.name == "pull_request":
-                if payload["pull_request"]["head"]["sha"] == run.head_sha:
-                    return event
-            elif run.event == event.name == "merge_group":
+            if run.event != event.name or event.name not in {"pull_request", "merge_group"}:
+                continue
+            if event.name == "merge_group":
+                sha, own = payload["merge_group"]["head_sha"], True
+            else:
+                sha = payload["pull_request"]["head"]["sha"]
+                own = run.pull is None or payload["number"] == run.pull.number
+            if own and sha == run.head_sha:
                 return event
         raise AssertionError("nothing started this run")
 
@@ -261,8 +280,12 @@ class Office:
 
     def _job(self, job: object, env: Mapping[str, str]) -> int:
         assert callable(job)
-        with contextlib.redirect_stdout(io.StringIO()):
-            return int(job(env, Clock(lambda: self.github.now, self.github.wait)))
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                return int(job(env, Clock(lambda: self.github.now, self.github.wait)))
+        finally:
+            self.said = printed.getvalue()
 
 
 def drawn(

@@ -5,19 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conversation import reactions, replies
 from hub.faults import answer
-from hub.state import Comment, Pull
+from hub.state import Pull
 from office import Office, assert_golden
 from standin import running
-
-
-def reactions(comment: Comment) -> list[str]:
-    return [content for _, content in comment.reactions]
-
-
-def replies(office: Office, pull: Pull) -> list[str]:
-    own = [comment.body for comment in office.github.bot_comments(pull)]
-    return [body for body in own if body.startswith("<!-- ailab:reply")]
 
 
 @pytest.fixture

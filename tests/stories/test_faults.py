@@ -8,30 +8,16 @@ from pathlib import Path
 
 import pytest
 from hub.faults import answer, drop, lost, secondary_limit
-from office import MACHINE, Office, drawn, zip_of, zipped
+from office import Office, drawn, zip_of, zipped
+from shard_results import result_of
 from standin import running
 
 from ailab_bot.errors import AilabError
 from ailab_bot.gh.api import client_from
 from ailab_bot.model.exchange import result_to_json
-from ailab_bot.model.shard import Shard, ShardResult
 from ailab_bot.model.trial import Arm, Trial
 
 STATUS, COMMENT = "repos/create-commit-status", "issues/create-comment"
-
-
-def result_of(office: Office, shard: Shard, **other: object) -> ShardResult:
-    definitions = {name: office.fingerprint(name) for name in shard.scenarios}
-    known: dict[str, object] = {
-        "index": shard.index,
-        "base": shard.base,
-        "head": shard.head,
-        "seed": shard.seed,
-        "machine": MACHINE,
-        "spent_s": 60.0,
-        "definitions": definitions,
-    }
-    return ShardResult(**{**known, **other})  # type: ignore[arg-type]
 
 
 def swapped(trials: list[Trial]) -> list[Trial]:
