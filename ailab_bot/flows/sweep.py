@@ -73,7 +73,7 @@ def sweep(desk: Desk, bot_id: int, rng: random.Random, most: int = MOST_COMMITS)
             due.append(run)
     # What ended lately is looked at for certain, several times; the rest has its turn by chance.
     rng.shuffle(due)
-    due.sort(key=lambda run: run.status == "completed" and now - run.updated_at > LATELY)
+    due.sort(key=lambda run: run.status != "completed" or now - run.updated_at > LATELY)
     found.left = max(0, len(due) - most)
     for run in due[:most]:
         try:

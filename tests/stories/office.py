@@ -205,13 +205,15 @@ class Office:
 
     def sweep(self) -> int:
         """What the schedule starts, at whatever time it is."""
+        return self._job(jobs.sweep_job, self.timer())
+
+    def timer(self) -> dict[str, str]:
+        """The surroundings of a job that the schedule starts."""
         payload = self.github.payload_of(self.github.events[0])
         event = Event("schedule", None, json.dumps({"repository": payload["repository"]}))
         self.github.events.append(event)
         self.handled = len(self.github.events)
-        return self._job(
-            jobs.sweep_job, self._environment(event, f"sweep-{self.handled}", self.clone)
-        )
+        return self._environment(event, f"sweep-{self.handled}", self.clone)
 
     # What is there afterwards
 
