@@ -187,8 +187,14 @@ def _prepare_all(
     for scenario in job.scenarios:
         arms: dict[Arm, Environment] = {}
         try:
-            for arm in (Arm.BASE, Arm.HEAD):
-                arms[arm] = _prepare(job, place, scenario, arm, progress)
+            arms[Arm.BASE] = _prepare(job, place, scenario, Arm.BASE, progress)
+            try:
+                arms[Arm.HEAD] = _prepare(job, place, scenario, Arm.HEAD, progress)
+            except UserError:
+                if job.all_or_nothing:
+                    raise
+                # Only what fails again says something about head, not about the network.
+                arms[Arm.HEAD] = _prepare(job, place, scenario, Arm.HEAD, progress)
         except AilabError as error:
             if job.all_or_nothing:
                 raise
@@ -199,10 +205,16 @@ def _prepare_all(
 
 
 def _kind_of(error: AilabError, prepared: Mapping[Arm, Environment]) -> LossKind:
-    """A set-up that fails is a UserError; anything else is the machine's, in whatever arm."""
+    """A set-up that fails is a UserError; anything else is the machine's, in whatever arm.
+
+    Where base's environment was there already, head's may fail for want of a network.
+    """
     if not isinstance(error, UserError):
         return LossKind.ERROR
-    return LossKind.SETUP_HEAD if Arm.BASE in prepared else LossKind.SETUP
+    base = prepared.get(Arm.BASE)
+    if base is None:
+        return LossKind.SETUP
+    return LossKind.ERROR if base.reused else LossKind.SETUP_HEAD
 
 
 def _prepare(

@@ -7,6 +7,7 @@ latest attempt, or is lost, with the reason.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -137,10 +138,10 @@ def _read(parcel: Parcel, change: ChangePlan, where: str) -> tuple[ShardResult, 
     if result.seed != change.plan.seed:
         raise UserError(where, why="it drew its order from another seed than the plan's")
     try:
-        text = members[TRIALS].decode("utf-8")
+        lines = (line.decode("utf-8") for line in io.BytesIO(members[TRIALS]))
+        return result, parse_trials(lines, where)
     except UnicodeDecodeError:
         raise UserError(where, why=f"{TRIALS} is not UTF-8") from None
-    return result, parse_trials(text.split("\n"), where)
 
 
 def _take(

@@ -45,7 +45,12 @@ from ailab_bot.model.verdict import Conclusion
 from ailab_bot.report import status
 from ailab_bot.report.annotations import annotate
 from ailab_bot.report.comment import render_comment
-from ailab_bot.report.states import NotMeasured, render_not_measured, render_superseded
+from ailab_bot.report.states import (
+    NotMeasured,
+    render_not_measured,
+    render_superseded,
+    without_banner,
+)
 from ailab_bot.report.words import clean
 
 #: One shard's artifact, compressed, before it is even looked into.
@@ -116,6 +121,9 @@ def _restore(desk: Desk, run: Run) -> Published:
         )
     state = Conclusion(last.state)
     set_gate(desk, run.head_sha, state, last.description, last.url, bot_id=bot_id)
+    comment = own_comment(desk, subject.pull.number, bot_id) if subject.pull else None
+    if comment is not None and comment.body != without_banner(comment.body):
+        desk.github.update_comment(comment.id, without_banner(comment.body))
     return Published(state, last.description)
 
 

@@ -177,10 +177,20 @@ def test_a_missing_shard_loses_its_scenario_and_the_result_is_an_error(story: St
     assert any(note.startswith("slow: no result arrived") for note in found["notes"])
 
 
-def test_a_folder_that_is_none_is_named_and_costs_only_its_scenario(story: Story) -> None:
+def test_a_folder_that_is_none_is_the_users_to_mend(story: Story) -> None:
     folder, out, shards = story
-    found = report(folder, out, shards[0], out / "nowhere", status=3)
-    assert any("nowhere" in note and "is not used" in note for note in found["notes"])
+    said = ailab(
+        folder, "report", f"{out}/plan.json", str(shards[0]), str(out / "nowhere"), status=2
+    ).stderr
+    assert "no folder at" in said
+    assert "nowhere" in said
+
+
+def test_a_folder_without_a_result_costs_only_its_scenario(story: Story) -> None:
+    folder, out, shards = story
+    (out / "empty").mkdir(exist_ok=True)
+    found = report(folder, out, shards[0], out / "empty", status=3)
+    assert any("is not used" in note for note in found["notes"])
     assert [row["scenario"] for row in found["results"]] == ["clean"]
 
 
@@ -297,7 +307,7 @@ def test_a_broken_set_up_costs_its_scenario_and_is_told_by_whose_it_is(tmp_path:
     git(folder, "tag", "head")
     planned(folder, tmp_path)
     where = tmp_path / "shard-0"
-    said = ailab(folder, "measure", f"{tmp_path}/plan.json", "--out", str(where), status=0).stderr
+    said = ailab(folder, "measure", f"{tmp_path}/plan.json", "--out", str(where), status=3).stderr
     result = result_from_json((where / "shard.json").read_bytes())
     assert {name: loss.kind for name, loss in result.lost.items()} == {
         "base": LossKind.SETUP,

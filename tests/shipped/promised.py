@@ -10,7 +10,7 @@ from collections.abc import Mapping
 #: Of any job that checks out.
 READS = {"contents": "read", "metadata": "read"}
 PROMISED: Mapping[tuple[str, str], Mapping[str, str]] = {
-    ("AI Lab measure", "plan"): {**READS, "pull-requests": "read", "statuses": "read"},
+    ("AI Lab measure", "plan"): {**READS, "statuses": "read"},
     ("AI Lab measure", "measure/0"): READS,
     ("AI Lab report", "gate"): {
         **READS,

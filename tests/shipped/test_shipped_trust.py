@@ -72,7 +72,7 @@ def test_a_forks_measured_code_finds_no_token_and_every_job_has_the_promised_rig
     pull = works.open_pull({"eager.py": script(0.05, spy)}, fork=True)
     assert works.gates(pull.head_sha)[0] == "pending", works.log
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in seen.iterdir()]
-    assert len(reports) > 10, works.log
+    assert len(reports) >= 8, works.log  # of at least four blocks
 
     for report in reports:
         text = json.dumps(report)

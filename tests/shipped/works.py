@@ -141,6 +141,7 @@ class Works:
         """It is long ago: the bot reads the true clock, so what happened moves back."""
         ago = timedelta(**more)
         of.created_at, of.updated_at = of.created_at - ago, of.updated_at - ago
+        of.again_at = [when - ago for when in of.again_at]
 
     # What is there afterwards
 
