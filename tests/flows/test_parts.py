@@ -77,10 +77,10 @@ def planned(folder: Path, out: Path, *more: str) -> dict[str, Any]:
     return document
 
 
-def measured(folder: Path, out: Path, shard: int) -> Path:
+def measured(folder: Path, out: Path, shard: int, *, status: int = 0) -> Path:
     where = out / f"shard-{shard}"
     words = ("--shard", str(shard), "--out", str(where), "--quiet")
-    ailab(folder, "measure", f"{out}/plan.json", *words, status=0)
+    ailab(folder, "measure", f"{out}/plan.json", *words, status=status)
     return where
 
 
@@ -332,7 +332,7 @@ def test_a_scenario_whose_share_ends_before_its_first_block_is_lost_to_capacity(
     document = planned(folder, tmp_path, "--scenario", "clean")
     document["shards"][0]["capacity_s"] = 0.01
     (tmp_path / "plan.json").write_text(json.dumps(document))
-    result = result_from_json((measured(folder, tmp_path, 0) / "shard.json").read_bytes())
+    result = result_from_json((measured(folder, tmp_path, 0, status=3) / "shard.json").read_bytes())
     why = "capacity ended before its first block"
     assert result.lost == {"clean": Loss(LossKind.CAPACITY, why)}
     assert not result.interrupted
