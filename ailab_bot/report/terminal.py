@@ -146,7 +146,13 @@ def print_error(error: AilabError, console: Console) -> None:
     console.print(Text(f"ailab: {clean(error.what, 500)}", style="bold red"), soft_wrap=True)
     for text in (error.why, error.advice):
         for line in text.splitlines():
-            console.print(Text(f"  {clean(line, 2000)}"), soft_wrap=True)
+            console.print(Text(f"  {_disobeyed(clean(line, 2000))}"), soft_wrap=True)
+
+
+def _disobeyed(line: str) -> str:
+    """Somebody's output in an error: a runner of GitHub's would take such a line for a command."""
+    line = line.replace("##[", "## [")
+    return f"| {line}" if line.lstrip().startswith("::") else line
 
 
 def _row(verdict: Verdict, narrow: bool) -> list[Text]:

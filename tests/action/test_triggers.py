@@ -54,6 +54,35 @@ def test_of_the_edits_of_a_pull_request_only_a_new_base_is_measured(
     assert language.holds(job["if"], pull_request(action, changes=changes), GOING_WELL) is plans
 
 
+@pytest.mark.parametrize(
+    ("name", "action", "changes", "guards"),
+    [
+        ("pull_request_target", "opened", None, True),
+        ("pull_request_target", "reopened", None, True),
+        ("pull_request_target", "edited", {"title": {"from": "x"}}, False),
+        ("pull_request_target", "edited", RETARGET, True),
+        ("workflow_run", "completed", None, False),
+        ("workflow_run", "in_progress", None, False),
+    ],
+)
+def test_the_default_branchs_code_guards_what_comes_to_a_commit(
+    language: Language,
+    workflows: dict[str, dict[str, Any]],
+    name: str,
+    action: str,
+    changes: dict[str, Any] | None,
+    guards: bool,
+) -> None:
+    report = workflows["ailab-report"]
+    about = pull_request(action, changes=changes)
+    about["github"]["event_name"] = name
+    assert language.holds(report["jobs"]["guard"]["if"], about, GOING_WELL) is guards
+    assert set(report["on"]["pull_request_target"]["types"]) == {"opened", "reopened", "edited"}
+    if name == "pull_request_target":
+        others = (report["jobs"][job]["if"] for job in ("gate", "publish"))
+        assert not any(language.holds(condition, about, GOING_WELL) for condition in others)
+
+
 def test_a_newer_push_or_base_ends_the_older_measurement_and_an_edited_title_does_not(
     language: Language, workflows: dict[str, dict[str, Any]]
 ) -> None:

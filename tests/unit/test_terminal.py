@@ -169,3 +169,12 @@ def test_an_unbounded_interval_is_left_out() -> None:
     where, file = console(100)
     print_report(report(replace(verdict("a"), interval=None)), where)
     assert "None" not in file.getvalue()
+
+
+def test_output_inside_an_error_is_no_command_of_a_runners() -> None:
+    shown = io.StringIO()
+    why = "it said:\n::error::all is well\n ##[command]rm"
+    print_error(UserError("it failed", why=why, advice="Mend it."), Console(file=shown, width=80))
+    lines = [line.strip() for line in shown.getvalue().splitlines()]
+    assert "| ::error::all is well" in lines
+    assert not any(line.startswith("::") or "##[" in line for line in lines)
