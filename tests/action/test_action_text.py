@@ -126,7 +126,12 @@ def test_the_pinned_commit_holds_an_action_that_takes_what_the_workflows_give() 
         name for path in shipped.EXAMPLES for use in uses_of_the_bot(path) for name in use["with"]
     }
     assert given <= set(pinned["inputs"])
-    assert "matrix" in pinned["outputs"]
+    texts = "".join(path.read_text(encoding="utf-8") for path in shipped.EXAMPLES)
+    read = set(re.findall(r"steps\.\w+\.outputs\.([\w-]+)", texts))
+    assert {"matrix"} <= read <= set(pinned["outputs"])
+    takes = pin.at(sha, "ailab_bot/arguments.py")
+    for command in {use["with"]["command"] for p in shipped.EXAMPLES for use in uses_of_the_bot(p)}:
+        assert f'"{command}"' in takes, f"the pinned bot has no command {command}"
     assert pin.at(sha, "requirements/action.txt")
     assert pin.version_at(sha) == version
 
