@@ -70,21 +70,25 @@ def _path(text: str | None) -> Path | None:
 
 
 def _ab(arguments: argparse.Namespace) -> int:
+    return _compare(_request(arguments), arguments)
+
+
+def _request(arguments: argparse.Namespace) -> AbRequest:
+    """What `ab` and `plan` are asked alike."""
     from pathlib import Path
 
     from ailab_bot.flows.ab import AbRequest
 
-    request = AbRequest(
+    return AbRequest(
         base=arguments.base,
         head=arguments.head,
         repo=Path(arguments.repo).absolute(),
         scenarios=tuple(arguments.scenario),
         capacity_s=arguments.capacity_s,
         config=_path(arguments.config),
-        python=arguments.python,
+        python=getattr(arguments, "python", None),
         seed=arguments.seed,
     )
-    return _compare(request, arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -10,12 +10,12 @@ import json
 import secrets
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ailab_bot.config import load_config, load_scenarios
 from ailab_bot.errors import UserError
-from ailab_bot.flows.ab import dirty_note, two_commits
+from ailab_bot.flows.ab import AbRequest, dirty_note, two_commits
 from ailab_bot.flows.assemble import assemble
 from ailab_bot.flows.change import ChangePlan, Target, plan_change
 from ailab_bot.flows.definitions import Definitions
@@ -31,20 +31,7 @@ SCHEMA = 1
 _LARGEST_PLAN_BYTES = 4 << 20
 
 
-@dataclass(frozen=True)
-class PlanRequest:
-    """What the user asked for; None: as the configuration says, and a fresh seed."""
-
-    base: str
-    head: str
-    repo: Path
-    scenarios: tuple[str, ...] = ()
-    capacity_s: float | None = None
-    config: Path | None = None
-    seed: int | None = None
-
-
-def plan_commits(request: PlanRequest) -> ChangePlan:
+def plan_commits(request: AbRequest) -> ChangePlan:
     """The plan of two commits, with shards for the pools that the configuration has."""
     repository = open_repository(request.repo)
     base, head = two_commits(repository, request.base, request.head)
