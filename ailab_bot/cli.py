@@ -150,22 +150,11 @@ def _plan(arguments: argparse.Namespace) -> int:
         from ailab_bot.flows.jobs import plan_job
 
         return plan_job(os.environ)
-    from pathlib import Path
-
-    from ailab_bot.flows.local import PlanRequest, plan_commits, plan_to_json
+    from ailab_bot.flows.local import plan_commits, plan_to_json
 
     _needs(arguments, "base", "head")
-    request = PlanRequest(
-        base=arguments.base,
-        head=arguments.head,
-        repo=Path(arguments.repo).absolute(),
-        scenarios=tuple(arguments.scenario),
-        capacity_s=arguments.capacity_s,
-        config=_path(arguments.config),
-        seed=arguments.seed,
-    )
     _check_place(arguments.json)
-    change = plan_commits(request)
+    change = plan_commits(_request(arguments))
     _write_json(plan_to_json(change), arguments.json)
     if not arguments.quiet:
         from ailab_bot.report.terminal import print_plan
