@@ -66,6 +66,7 @@ class Office:
     clone: Path = field(init=False)
     handled: int = 0
     plans: int = 0
+    jobs: int = 0
     statuses: list[int] = field(default_factory=list)
     said: str = ""
 
@@ -173,9 +174,8 @@ class Office:
         git(self.folder, "clone", "--quiet", self.origin.as_uri(), str(clone))
         git(clone, "fetch", "--quiet", "origin", run.head_sha)
         env = self._environment(opening, f"plan-{self.plans}", clone, run)
-        self._job(jobs.plan_job, env)
-        rows = json.loads(outputs(Path(env["GITHUB_OUTPUT"]))["matrix"])
-        return [shard_from_json(json.dumps(row), "matrix") for row in rows]
+        self.run(jobs.plan_job, env)
+        return matrix(env)
 
     def deliver(self) -> None:
         """Run the job of every event that has not had its job yet."""
@@ -189,8 +189,9 @@ class Office:
         job = _JOBS.get((event.name, event.action or ""))
         if job is None:
             return None
-        env = self._environment(event, f"job-{len(self.statuses)}", self.clone)
-        status = self._job(job, env)
+        self.jobs += 1
+        env = self._environment(event, f"job-{self.jobs}", self.clone)
+        status = self.run(job, env)
         self.statuses.append(status)
         return status
 
@@ -205,15 +206,15 @@ class Office:
 
     def sweep(self) -> int:
         """What the schedule starts, at whatever time it is."""
-        return self._job(jobs.sweep_job, self.timer())
+        return self.run(jobs.sweep_job, self.timer())
 
-    def timer(self) -> dict[str, str]:
-        """The surroundings of a job that the schedule starts."""
+    def timer(self, run: Run | None = None, workspace: Path | None = None) -> dict[str, str]:
+        """The surroundings of a job that the schedule starts, in the trusted clone or another."""
         payload = self.github.payload_of(self.github.events[0])
         event = Event("schedule", None, json.dumps({"repository": payload["repository"]}))
         self.github.events.append(event)
         self.handled = len(self.github.events)
-        return self._environment(event, f"sweep-{self.handled}", self.clone)
+        return self._environment(event, f"sweep-{self.handled}", workspace or self.clone, run)
 
     # What is there afterwards
 
@@ -280,7 +281,7 @@ class Office:
         temp.mkdir()
         return self.github.environment(event, temp, run=run, workspace=workspace)
 
-    def _job(self, job: object, env: Mapping[str, str]) -> int:
+    def run(self, job: object, env: Mapping[str, str]) -> int:
         assert callable(job)
         printed = io.StringIO()
         try:
@@ -329,6 +330,12 @@ def zip_of(members: Mapping[str, str]) -> bytes:
         for name, text in members.items():
             file.writestr(name, text)
     return buffer.getvalue()
+
+
+def matrix(env: Mapping[str, str]) -> list[Shard]:
+    """The shards that a planning job put out."""
+    rows = json.loads(outputs(Path(env["GITHUB_OUTPUT"]))["matrix"])
+    return [shard_from_json(json.dumps(row), "matrix") for row in rows]
 
 
 def outputs(path: Path) -> dict[str, str]:

@@ -48,8 +48,8 @@ class Archive(Office):
     recorded: list[int] = field(default_factory=list)
     held: list[dict[str, str]] = field(default_factory=list)
 
-    def _job(self, job: object, env: Mapping[str, str]) -> int:
-        status = super()._job(job, env)
+    def run(self, job: object, env: Mapping[str, str]) -> int:
+        status = super().run(job, env)
         if job in {jobs.publish_job, jobs.sweep_job} and Path(env["GITHUB_OUTPUT"]).exists():
             path = outputs(Path(env["GITHUB_OUTPUT"])).get("records-path")
             if path:
@@ -71,7 +71,7 @@ class Archive(Office):
         if self.hold:
             self.held.append(own)
         else:
-            self.recorded.append(super()._job(jobs.history_job, own))
+            self.recorded.append(super().run(jobs.history_job, own))
 
     def records(self) -> dict[tuple[str, str], Record]:
         """By commit and scenario, the latest attempt's; nothing where there is no branch."""
@@ -136,7 +136,7 @@ def test_a_published_change_is_recorded_after_its_status_and_comment(archive: Ar
     assert archive.records() == {}
     posted = archive.github.writes
     (env,) = archive.held
-    assert Office._job(archive, jobs.history_job, env) == 0
+    assert Office.run(archive, jobs.history_job, env) == 0
     assert archive.github.writes == posted, "it only reads from GitHub's API"
     records = archive.records()
     assert set(records) == {(pull.head_sha, name) for name in ("", "eager", "train")}
