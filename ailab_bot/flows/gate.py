@@ -61,11 +61,11 @@ def open_gate(desk: Desk, run: Run) -> Published:
 def guard(desk: Desk, event: PullRequestEvent) -> Published:
     """A status belongs to a commit, and a verdict to a commit and its base.
 
-    A pull request that is opened or retargeted does not inherit success from another base: its own
-    copy of the measuring workflow may not even start.
+    A pull request that comes to a measured commit (opened on it, pushed back to it) or to another
+    base inherits no success: its own copy of the measuring workflow may not even start.
     """
     pull = event.pull
-    if event.action not in {"opened", "reopened"} and not event.retargeted:
+    if event.action not in {"opened", "reopened", "synchronize"} and not event.retargeted:
         return Published(None, "head and base are what they were")
     same = [each for each in desk.github.open_pulls() if each.head_sha == pull.head_sha]
     rivals = [each for each in same if each.base_ref != pull.base_ref]

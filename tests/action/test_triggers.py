@@ -59,6 +59,7 @@ def test_of_the_edits_of_a_pull_request_only_a_new_base_is_measured(
     [
         ("pull_request_target", "opened", None, True),
         ("pull_request_target", "reopened", None, True),
+        ("pull_request_target", "synchronize", None, True),
         ("pull_request_target", "edited", {"title": {"from": "x"}}, False),
         ("pull_request_target", "edited", RETARGET, True),
         ("workflow_run", "completed", None, False),
@@ -77,7 +78,8 @@ def test_the_default_branchs_code_guards_what_comes_to_a_commit(
     about = pull_request(action, changes=changes)
     about["github"]["event_name"] = name
     assert language.holds(report["jobs"]["guard"]["if"], about, GOING_WELL) is guards
-    assert set(report["on"]["pull_request_target"]["types"]) == {"opened", "reopened", "edited"}
+    heard = set(report["on"]["pull_request_target"]["types"])
+    assert heard == {"opened", "synchronize", "reopened", "edited"}
     if name == "pull_request_target":
         others = (report["jobs"][job]["if"] for job in ("gate", "publish"))
         assert not any(language.holds(condition, about, GOING_WELL) for condition in others)

@@ -48,6 +48,7 @@ _JOBS = {
     ("issue_comment", "created"): jobs.command_job,
     ("pull_request_target", "opened"): jobs.gate_job,
     ("pull_request_target", "reopened"): jobs.gate_job,
+    ("pull_request_target", "synchronize"): jobs.gate_job,
     ("pull_request_target", "edited"): jobs.gate_job,
 }
 

@@ -127,6 +127,17 @@ def test_success_is_not_inherited_from_another_base(how: str, office: Office) ->
     assert office.gate(pull).state == "success"
 
 
+def test_success_is_not_inherited_by_pushing_an_old_commit_again(office: Office) -> None:
+    pull = come_back(office, "retargeted")
+    measured = pull.head_sha
+    office.github.push(pull, "0123456789" * 4)
+    office.guard()
+    assert office.github.status(pull.head_sha, "ailab/gate") is None, "a new commit has no status"
+    office.github.push(pull, measured, force=True)
+    office.guard()
+    assert office.gate(measured).state == "error"
+
+
 def test_a_guard_that_comes_late_changes_nothing(office: Office) -> None:
     pull = come_back(office, "retargeted")
     event = office.github.event("pull_request", "edited")
