@@ -370,10 +370,13 @@ def _feedback(arguments: argparse.Namespace) -> int:
 
 
 def _stop_as_ctrl_c() -> None:
-    """End the trial, clean up and report, whoever asks to stop."""
+    """End the trial, clean up and report, whoever asks to stop.
+
+    SIGINT too: what a shell starts in the background ignores it, and GitHub cancels a job by it.
+    """
     import signal
 
-    for stop in (signal.SIGTERM, signal.SIGHUP):
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.default_int_handler)
 
 
