@@ -33,7 +33,8 @@ NINETEEN: dict[int, tuple[str, tuple[str, ...]]] = {
     4: (
         "a member who may only read is refused",
         (
-            "stories/test_commands.py::test_a_member_who_may_only_read_is_refused_and_unknown_rights_too",
+            "stories/test_commands.py::test_a_member_who_may_only_read_is_refused",
+            "stories/test_commands.py::test_rights_that_github_does_not_tell_are_none",
         ),
     ),
     5: (

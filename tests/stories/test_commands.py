@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,7 +149,7 @@ def test_a_maintainer_accepts_and_the_gate_opens_for_that_commit(
 def test_a_refusal_says_why_and_what_to_write(
     who: str, text: str, says: str, regressed: tuple[Office, Pull]
 ) -> None:
-    """Tests 4 and 5 of the nineteen are among these."""
+    """Test 5 of the nineteen is among these."""
     office, pull = regressed
     before = len(office.github.all_statuses)
     comment = office.say(pull, who, text.format(sha=pull.head_sha))
@@ -160,10 +162,22 @@ def test_a_refusal_says_why_and_what_to_write(
     assert len(replies(office, pull)) == 1, "delivered twice, answered once"
 
 
-def test_a_member_who_may_only_read_is_refused_and_unknown_rights_too(
-    regressed: tuple[Office, Pull],
-) -> None:
+def test_a_member_who_may_only_read_is_refused(regressed: tuple[Office, Pull]) -> None:
     """Test 4 of the nineteen: `author_association` says MEMBER, the endpoint says read."""
+    office, pull = regressed
+    comment = office.github.comment(pull, "rita", f"/ailab accept {pull.head_sha} fine")
+    event = office.github.event("issue_comment")
+    payload = office.github.payload_of(event)
+    payload["comment"]["author_association"] = "MEMBER"
+    office.github.events[-1] = replace(event, payload=json.dumps(payload))
+    office.deliver()
+    assert reactions(comment) == ["confused"]
+    assert "is for who may write here, except the author" in replies(office, pull)[0]
+    assert office.github.status(pull.head_sha, "ailab/accept") is None
+    assert office.gate(pull).state == "failure"
+
+
+def test_rights_that_github_does_not_tell_are_none(regressed: tuple[Office, Pull]) -> None:
     office, pull = regressed
     office.github.will("repos/get-collaborator-permission-level", *[answer(500) for _ in range(10)])
     comment = office.github.comment(pull, "maria", f"/ailab accept {pull.head_sha} fine")

@@ -123,12 +123,27 @@ def test_a_force_push_is_a_push(office: Office) -> None:
     assert "No change" in office.comment_of(pull)
 
 
-def test_a_pull_request_that_was_closed_meanwhile_still_ends(office: Office) -> None:
+def test_a_pull_request_that_was_merged_meanwhile_is_judged_all_the_same(office: Office) -> None:
+    pull = office.open_pull()
+    run = office.begin(pull)
+    office.github.merge(pull)
+    office.finish(run)
+    assert office.gate(pull).state == "success"
+
+
+def test_a_pull_request_that_was_closed_meanwhile_ends_and_is_measured_when_it_comes_back(
+    office: Office,
+) -> None:
+    """GitHub finds no pull request of a commit that was neither merged nor is open."""
     pull = office.open_pull()
     run = office.begin(pull)
     office.github.close(pull)
     office.finish(run)
-    assert office.gate(pull).state in {"success", "error"}
+    assert office.gate(pull).state == "error"
+    assert "no pull request of this commit" in office.gate(pull).description
+    office.github.reopen(pull)
+    office.measure(pull)
+    assert office.gate(pull).state == "success"
 
 
 def test_a_retargeted_pull_request_is_compared_with_its_new_base(office: Office) -> None:
