@@ -123,7 +123,7 @@ def test_machines_shards_log_and_edited_definitions_are_named_once() -> None:
     assert regression.count(f"[run, attempt 2]({RUN})") == 1
     infra = render_comment(SAMPLES["pull-infra"])
     assert infra.count("This change edits `.ailab/scenarios/recsys/scenario.yml`") == 1
-    measured = next(line for line in infra.splitlines() if line.startswith("Measured: "))
+    measured = next(line for line in infra.splitlines() if line.startswith("Planned: "))
     assert "recsys" not in measured
 
 
