@@ -161,9 +161,9 @@ def test_the_guard_of_an_edited_title_or_of_a_new_commit_changes_nothing(office:
 
 def test_a_measurement_that_goes_on_is_left_to_its_own_end(office: Office) -> None:
     pull = office.open_pull()
-    event = office.github.event("pull_request", "opened")
     office.begin(pull)
-    office.guard(event)
+    office.github.open_pull("friend", head="copy", sha=pull.head_sha, fork=True)
+    office.guard()
     assert office.gate(pull).state == "pending"
 
 
