@@ -19,11 +19,13 @@ from ailab_bot.flows.change import (
     request_text,
 )
 from ailab_bot.flows.desk import (
+    FORBIDDEN,
     Case,
     Desk,
     Subject,
     heads_authors,
     open_case,
+    own_comment,
     own_runs,
     resolve,
     set_gate,
@@ -49,7 +51,6 @@ from ailab_bot.report import replies, status
 
 #: What a reply begins with, so that a comment delivered twice is answered once.
 _REPLY = "<!-- ailab:reply to={} -->"
-_FORBIDDEN = 403
 DONE, SEEN, REFUSED = "rocket", "eyes", "confused"
 
 
@@ -93,7 +94,7 @@ def _carry_out(
         return Answer(REFUSED, _mistake_text(command, pull.head_sha))
     if isinstance(command, Help):
         return Answer(DONE, replies.help_text())
-    name = type(command).__name__.lower().replace("runmore", "run")
+    name = type(command).__name__.lower()
     if not isinstance(command, Explain):
         refusal = _refusal(desk, event, pull, command, name)
         if refusal:
@@ -218,7 +219,7 @@ def _measure(desk: Desk, case: Case, command: Rerun | RunMore) -> Answer:
     try:
         desk.github.rerun(run.id, failed_only=failed_only)
     except GitHubError as error:
-        if error.status != _FORBIDDEN:
+        if error.status != FORBIDDEN:
             raise
         if desk.github.run(run.id).status != "completed":
             return Answer(SEEN)  # somebody else's command came first
@@ -250,7 +251,5 @@ def _mistake_text(mistake: Mistake, head_sha: str) -> str:
 
 def _reply_once(desk: Desk, event: CommentEvent, bot_id: int, text: str) -> None:
     mark = _REPLY.format(event.comment_id)
-    for comment in desk.github.comments(event.number):
-        if comment.author.id == bot_id and comment.body.startswith(mark):
-            return
-    desk.github.create_comment(event.number, f"{mark}\n{text}")
+    if own_comment(desk, event.number, bot_id, mark) is None:
+        desk.github.create_comment(event.number, f"{mark}\n{text}")

@@ -47,6 +47,8 @@ WORKFLOWS = {
     f"{_FOLDER}{QUEUE_FILE}": "merge_group",
 }
 _QUEUE_BRANCH = re.compile(r"gh-readonly-queue/(.+)/pr-(\d{1,9})-([0-9a-f]{40})")
+#: HTTP's word for what GitHub will not do, however often it is asked.
+FORBIDDEN = 403
 #: Conclusions of runs in which no job ran.
 NOT_MEASURED = ("skipped", "action_required")
 
@@ -121,9 +123,13 @@ class Case:
 
 
 def gate_of(statuses: tuple[CommitStatus, ...], bot_id: int) -> CommitStatus | None:
-    """The newest of our own; anybody with write access can post one of the same name."""
-    own = (each for each in statuses if each.context == GATE and each.creator_id == bot_id)
-    return next(own, None)
+    """The newest of our own."""
+    return next(iter(gates_of(statuses, bot_id)), None)
+
+
+def gates_of(statuses: tuple[CommitStatus, ...], bot_id: int) -> list[CommitStatus]:
+    """Our own, newest first; anybody with write access can post one of the same name."""
+    return [each for each in statuses if each.context == GATE and each.creator_id == bot_id]
 
 
 def is_ours(desk: Desk, run: Run) -> bool:
@@ -292,10 +298,10 @@ def refuse_rivals(desk: Desk, subject: Subject) -> Published:
     return Published(Conclusion.ERROR, text)
 
 
-def own_comment(desk: Desk, number: int, bot_id: int) -> Comment | None:
-    """The bot's one comment: posted by its own user, and marked."""
+def own_comment(desk: Desk, number: int, bot_id: int, mark: str = MARKER) -> Comment | None:
+    """The bot's one comment: posted by its own user, and marked. A reply has a mark of its own."""
     for comment in desk.github.comments(number):
-        if comment.author.id == bot_id and comment.body.startswith(MARKER):
+        if comment.author.id == bot_id and comment.body.startswith(mark):
             return comment
     return None
 

@@ -14,8 +14,9 @@ from functools import partial
 
 from ailab_bot.errors import AilabError, UserError
 from ailab_bot.flows.assemble import Findings, assemble
-from ailab_bot.flows.change import GATE, ChangePlan
+from ailab_bot.flows.change import ChangePlan
 from ailab_bot.flows.desk import (
+    FORBIDDEN,
     Case,
     Desk,
     Published,
@@ -23,6 +24,7 @@ from ailab_bot.flows.desk import (
     context_of,
     gate_of,
     gate_state,
+    gates_of,
     is_ours,
     newest_run,
     open_case,
@@ -58,7 +60,6 @@ LARGEST_ARTIFACT_BYTES = 32 << 20
 #: Artifacts of one run that may be read; reading ends when every scenario has its result.
 MOST_ARTIFACTS = 64
 CHECK = "AI Lab imports"
-_FORBIDDEN = 403
 #: Losses that the machine or the upload may have caused.
 _WORTH_A_SECOND_TRY = (LossKind.NO_RESULT, LossKind.UNREADABLE, LossKind.INTERRUPTED)
 
@@ -105,11 +106,7 @@ def _restore(desk: Desk, run: Run) -> Published:
     if subject is None or subject.superseded_by:
         return Published(None, "nothing was to be measured")
     bot_id = desk.definitions_of(subject.base_ref).config.github.bot_id
-    own = [
-        each
-        for each in desk.github.statuses(run.head_sha)
-        if each.context == GATE and each.creator_id == bot_id
-    ]
+    own = gates_of(desk.github.statuses(run.head_sha), bot_id)
     if not own or own[0].state != Conclusion.PENDING.value:
         return Published(None, "nothing was to be measured")
     last = next((each for each in own if each.state != Conclusion.PENDING.value), None)
@@ -217,7 +214,7 @@ def post(
     try:
         url = put_comment(desk, case.subject.pull.number, body, bot_id).url
     except GitHubError as error:
-        if error.status != _FORBIDDEN:
+        if error.status != FORBIDDEN:
             raise
         return Published(state, text, report, warning=f"No comment was posted: {error.what}")
     # The same said before means that the lines were marked with it.

@@ -65,8 +65,7 @@ def sweep(desk: Desk, bot_id: int, rng: random.Random, most: int = MOST_COMMITS)
             newest[run.head_sha] = run
     due = []
     for run in newest.values():
-        ended = run.status == "completed"
-        age = now - (run.updated_at if ended else run.started_at)
+        ended, age = run.status == "completed", _age(run, now)
         if age < (GRACE if ended else OLDEST_RUN):
             found.live.append(run.head_sha)
         elif not ended or age < WINDOW:
@@ -97,8 +96,13 @@ def measurements(desk: Desk, since: datetime) -> list[Run]:
     return found
 
 
+def _age(run: Run, now: datetime) -> timedelta:
+    """Since its end, or, where it has none, since its latest attempt began."""
+    return now - (run.updated_at if run.status == "completed" else run.started_at)
+
+
 def _sweep_one(desk: Desk, run: Run, bot_id: int, found: Swept) -> None:
-    age = desk.now() - (run.updated_at if run.status == "completed" else run.started_at)
+    age = _age(run, desk.now())
     gate = gate_of(desk.github.statuses(run.head_sha), bot_id)
     if gate is not None and gate.state != Conclusion.PENDING.value:
         return
