@@ -19,13 +19,34 @@ class Commit:
     subject: str = ""
 
 
+class Why(StrEnum):
+    """By what rule a scenario was taken or left."""
+
+    ASKED = "asked"  # named by a person, or not among those named
+    TIER = "tier"  # tier or runner alone decided
+    SMOKE = "smoke"  # always runs
+    PREDICTED = "predicted"  # worth its cost
+    EXPLORED = "explored"  # drawn by chance, so that the prediction can be checked
+    PROVED = "proved"  # the change cannot move it
+    CAPACITY = "capacity"  # others promised more for the capacity there is
+
+
 @dataclass(frozen=True)
 class Choice:
-    """A scenario taken or left, and why."""
+    """A scenario taken or left, and why.
+
+    `probability`: predicted, of a relevant effect; None where nothing was predicted. `propensity`:
+    the probability with which it was to be taken, before the dice fell; what was certain has 1
+    or 0. `cost_s`: expected runner-seconds.
+    """
 
     scenario: str
     taken: bool
     reason: str
+    rule: Why = Why.TIER
+    probability: float | None = None
+    propensity: float | None = None
+    cost_s: float | None = None
 
 
 @dataclass(frozen=True)
