@@ -17,6 +17,7 @@ from ailab_bot.model.github import MOST_SHARDS, GitHub, Pool, Profile, Queue
 from ailab_bot.model.noise import Noise, Pin, parse_cores
 from ailab_bot.model.report import GateMode
 from ailab_bot.model.scenario import METRICS, FirstBatch, FirstBatchMode, Scenario
+from ailab_bot.model.selection import Selection
 from ailab_bot.yamlfile import MOST_PROBLEMS, Reader, YamlFile, did_you_mean, found
 
 #: Steps after the first batch when `step_time_s` is measured and `steps` is not given.
@@ -48,6 +49,7 @@ class Config:
     verdicts_per_week: float = VERDICTS_PER_WEEK
     gate_anyway: tuple[str, ...] = ()
     github: GitHub = field(default_factory=GitHub)
+    selection: Selection = field(default_factory=Selection)
 
     @property
     def folder(self) -> Path:
@@ -78,6 +80,7 @@ def load_config(path: Path | None, root: Path) -> Config:
             "verdicts_per_week": file.number(0, 1e9),
             "gate_anyway": file.ids,
             "github": own.github,
+            "selection": own.selection,
         }
     )
     file.raise_problems()
@@ -235,6 +238,23 @@ class _Readers:
             },
         )
         return GitHub(**{k: v for k, v in values.items() if v is not None})  # type: ignore[arg-type]
+
+    def selection(self, node: yaml.Node) -> Selection:
+        if not isinstance(node, yaml.MappingNode):
+            self.file.complain(
+                node, f"expected a mapping such as {{smoke: [my-scenario]}}, {found(node)}"
+            )
+            return Selection()
+        values = self.file.pairs(
+            node,
+            {
+                "smoke": self.file.ids,
+                "explore": self.file.number(0, 0.5, or_equal=True),
+                "capacity_day_s": self.file.number(0, float("inf")),
+                "footprints": self.file.flag,
+            },
+        )
+        return Selection(**{k: v for k, v in values.items() if v is not None})  # type: ignore[arg-type]
 
     def runners(self, node: yaml.Node) -> dict[str, Pool] | None:
         if not isinstance(node, yaml.MappingNode) or not node.value:

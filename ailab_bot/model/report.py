@@ -51,11 +51,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be measured. `capacity_s` in runner-seconds, None: no limit."""
+    """What will be measured. `capacity_s` in runner-seconds, None: no limit. `basis`: a sentence
+    about what the choice rests on, such as how old the footprints are; empty where nothing does.
+    """
 
     choices: tuple[Choice, ...]
     seed: int
     capacity_s: float | None = None
+    basis: str = ""
 
     @property
     def taken(self) -> tuple[Choice, ...]:

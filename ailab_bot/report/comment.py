@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ailab_bot.model.report import Choice, Machine, PullContext, Report
+from ailab_bot.model.report import Choice, Machine, Plan, PullContext, Report, Why
 from ailab_bot.model.verdict import (
     Conclusion,
     Explanation,
@@ -24,6 +24,13 @@ from ailab_bot.report import words
 from ailab_bot.report.filters import ICONS, environment
 from ailab_bot.report.headline import headline
 from ailab_bot.report.markdown import code_span, commit_link
+from ailab_bot.report.selection import (
+    groups_of,
+    is_selective,
+    ordered,
+    short_tally,
+    tally,
+)
 from ailab_bot.report.spark import spark, spark_words
 
 #: GitHub refuses longer comments. Counted in UTF-16 units, of which there are never fewer than
@@ -40,6 +47,8 @@ _MOST_EXPLAINED = 5
 _MOST_MACHINES = 10
 #: Verdicts whose reason is given, worst first: what did not change has much the same one.
 _MOST_REASONS = 60
+#: Scenarios taken whose reason is given, most promising first.
+_MOST_CHOICES = 12
 #: Remarks, the first two open.
 _MOST_NOTES = 40
 #: How much of each list is rendered, tried in turn until the comment fits.
@@ -103,7 +112,10 @@ def _context(report: Report, limit: int) -> dict[str, object]:
     if pull and _has_nothing_to_measure(report):
         title = "Nothing to measure for this change"
         advice = "The list of scenarios below says why each was left out."
-    ordered = sorted(report.verdicts, key=words.rank)
+        if report.plan.left and all(choice.rule is Why.PROVED for choice in report.plan.left):
+            title = "No scenario can be moved by this change"
+            advice = "It touches nothing that they run, so nothing was measured."
+    verdicts = sorted(report.verdicts, key=words.rank)
     failures = sorted(report.failures, key=lambda failure: not failure.blocks_the_change)
     machines = _counted(report.machines or (report.machine,))
     return {
@@ -113,20 +125,21 @@ def _context(report: Report, limit: int) -> dict[str, object]:
         "advice": advice,
         "report": report,
         "passes": _passes(report),
-        "rows": _split(ordered, limit),
-        "method": ordered[: min(limit, _MOST_REASONS)],
-        "control": words.control_text(report.policy, len(ordered)),
-        "margins": _range([verdict.margin for verdict in ordered]),
-        "thresholds": _range([verdict.threshold for verdict in ordered]),
-        "method_left_out": max(0, len(ordered) - min(limit, _MOST_REASONS)),
+        "rows": _split(verdicts, limit),
+        "method": verdicts[: min(limit, _MOST_REASONS)],
+        "control": words.control_text(report.policy, len(verdicts)),
+        "margins": _range([verdict.margin for verdict in verdicts]),
+        "thresholds": _range([verdict.threshold for verdict in verdicts]),
+        "method_left_out": max(0, len(verdicts) - min(limit, _MOST_REASONS)),
         "blocking": [f for f in failures if f.blocks_the_change][: min(limit, 10)],
         "blocking_in_all": sum(failure.blocks_the_change for failure in failures),
         "other_failures": [f for f in failures if not f.blocks_the_change][: min(limit, 20)],
         "failures_left_out": _left_out_failures(failures, limit),
-        "moved": _moved(report, ordered)[: min(limit, _MOST_EXPLAINED)],
+        "moved": _moved(report, verdicts)[: min(limit, _MOST_EXPLAINED)],
         "taken": _measured(report)[:limit],
         "left": _grouped(report.plan.left)[:limit],
         "choices_left_out": max(0, len(_measured(report)) - limit),
+        "selection": _selection(report.plan, limit),
         "notes": report.notes[: min(limit, _MOST_NOTES)],
         "notes_left_out": max(0, len(report.notes) - min(limit, _MOST_NOTES)),
         "machines": machines[:_MOST_MACHINES],
@@ -229,6 +242,21 @@ def _measured(report: Report) -> tuple[Choice, ...]:
     """The scenarios taken, less those that no machine measured."""
     lost = {scenario for scenario, _ in report.pull.infra} if report.pull else set()
     return tuple(choice for choice in report.plan.taken if choice.scenario not in lost)
+
+
+def _selection(plan: Plan, limit: int) -> dict[str, object] | None:
+    """How the scenarios were chosen; None where tier and runner alone decided."""
+    if not is_selective(plan):
+        return None
+    most = min(limit, _MOST_CHOICES)
+    return {
+        "text": tally(plan),
+        "short": short_tally(plan),
+        "basis": plan.basis,
+        "taken": ordered(plan.taken)[:most],
+        "taken_left_out": max(0, len(plan.taken) - most),
+        "left": [group for group in groups_of(plan) if not group.taken],
+    }
 
 
 def _grouped(choices: tuple[Choice, ...]) -> list[tuple[str, list[str]]]:

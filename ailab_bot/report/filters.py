@@ -13,7 +13,8 @@ from ailab_bot.model.report import Machine
 from ailab_bot.model.scenario import METRICS
 from ailab_bot.model.verdict import Pattern, Verdict, VerdictKind
 from ailab_bot.report import words
-from ailab_bot.report.markdown import code_block, code_span, prose
+from ailab_bot.report.markdown import code_block, code_span, mixed, prose
+from ailab_bot.report.selection import likely_text
 
 if TYPE_CHECKING:
     import jinja2
@@ -66,6 +67,8 @@ def environment() -> jinja2.Environment:
         head=lambda verdict: words.amount(verdict.metric, verdict.head_median),
         figures=words.method_text,
         machine=_machine,
+        likely=likely_text,
+        mixed=mixed,
         odds=lambda error: f"{1 / error:,.0f} to 1",
         share=_share,
     )

@@ -15,6 +15,8 @@ from ailab_bot.report import words
 #: What a sentence of ours is made of: nothing that Markdown or GitHub reads as markup or a link,
 #: wherever in a line it stands.
 _PROSE = re.compile(r"(?!\d+[.)])[A-Za-z0-9][A-Za-z0-9 \u00a0,.;:%±()'-]*")
+#: One word of such a sentence: no name of a file or function, which would have a dot, `_` or `/`.
+_PLAIN = re.compile(r"\(?(\d[\d.,]*|[A-Za-z0-9][A-Za-z0-9\u00a0'-]*)[)%]?[.,;:)]*|[-–%±]")
 _REFERENCE = re.compile(r"GH-\d|www\.|:\w", re.IGNORECASE)
 #: Lines of output shown; their end says why.
 _MOST_LINES = 20
@@ -42,6 +44,23 @@ def prose(text: str, most: int = words.LONGEST_NAME) -> str:
     """A sentence as such when it is made of letters and figures alone, else an inert code span."""
     harmless = _PROSE.fullmatch(text) and not _REFERENCE.search(text)
     return words.clean(text, most) if harmless else code_span(text, most)
+
+
+def mixed(text: str, most: int = words.LONGEST_NAME) -> str:
+    """A sentence of ours with names in it: each word that is no plain one becomes a code span."""
+    shown = words.clean(text, most).split()
+    return " ".join(word if _is_plain(word) else _code_word(word) for word in shown)
+
+
+def _is_plain(word: str) -> bool:
+    return bool(_PLAIN.fullmatch(word)) and not _REFERENCE.search(word)
+
+
+def _code_word(word: str) -> str:
+    """Without the comma or bracket that belongs to the sentence."""
+    inner = word.rstrip(",.;:)").lstrip("(")
+    before, _, after = word.partition(inner) if inner else ("", "", "")
+    return f"{before}{code_span(inner)}{after}" if inner else code_span(word)
 
 
 def code_block(lines: tuple[str, ...]) -> str:

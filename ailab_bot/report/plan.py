@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ailab_bot.model.report import Choice, Plan
 from ailab_bot.model.shard import Shard
-from ailab_bot.report.markdown import code_span, prose
+from ailab_bot.report.markdown import code_span, mixed, prose
+from ailab_bot.report.selection import groups_of, is_selective, likely_text, tally
 from ailab_bot.report.words import duration
 
 _MOST_NAMED = 40
@@ -30,9 +31,31 @@ def render_plan(plan: Plan, shards: Sequence[Shard], why_not: str = "") -> str:
             count = f"{len(tight)} of {len(shards)} shards are" if len(shards) > 1 else "It is"
             late = f"{count} expected to need more time than there is, so some may stay unknown"
             lines += [f"{late}: more runners, `shard_minutes` or `capacity_s` would help.", ""]
-    for reason, names in _reasons(plan.left).items():
-        lines += [f"Left out, {prose(reason, 200)}: {_named(names)}.", ""]
+    if is_selective(plan):
+        lines += _chosen(plan)
+    else:
+        for reason, names in _reasons(plan.left).items():
+            lines += [f"Left out, {prose(reason, 200)}: {_named(names)}.", ""]
     return "\n".join(lines) + "\n"
+
+
+def _chosen(plan: Plan) -> list[str]:
+    """The sentence, then a table: every rule with its most promising scenarios."""
+    basis = f" {mixed(plan.basis, 300)}" if plan.basis else ""
+    lines = [tally(plan) + basis, "", "| | Scenario | Likely to move | About | Why |"]
+    lines.append("|:--|:--|--:|--:|:--|")
+    for group in groups_of(plan):
+        for choice in group.choices[:_MOST_NAMED]:
+            about = "–" if choice.cost_s is None else duration(choice.cost_s)
+            mark = "✓" if group.taken else ""
+            lines.append(
+                f"| {mark} | {code_span(choice.scenario)} | {likely_text(choice)} | {about} "
+                f"| {mixed(choice.reason, 200)} |"
+            )
+        rest = len(group.choices) - _MOST_NAMED
+        if rest > 0:
+            lines.append(f"| | and {rest} more | | | {group.words} |")
+    return [*lines, ""]
 
 
 def _reasons(choices: Sequence[Choice]) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from ailab_bot.model.verdict import (
     VerdictKind,
 )
 from ailab_bot.report.headline import headline
+from ailab_bot.report.selection import groups_of, is_selective, likely_text, tally
 from ailab_bot.report.words import (
     amount,
     clean,
@@ -41,6 +42,10 @@ _TAGS = re.compile(r"<!--.*?-->|</?(details|sub)>|</?summary>")
 MOST_ROWS = 40
 #: Verdicts whose reason is printed below the table, worst first.
 MOST_REASONS = 10
+#: Scenarios named of those that one rule left.
+_MOST_NAMED = 8
+#: Scenarios named in one row of a plan's table, where reason and figures are the same.
+_MOST_ALIKE = 3
 _STYLES = {
     VerdictKind.REGRESSION: "bold red",
     VerdictKind.IMPROVEMENT: "bold green",
@@ -199,8 +204,20 @@ def _print_explanation(explanation: Explanation, console: Console) -> None:
     console.print()
 
 
-def print_plan(plan: Plan, shards: Sequence[Shard], console: Console) -> None:
-    """What would be measured where, and what is left out."""
+def print_plan(
+    plan: Plan, shards: Sequence[Shard], console: Console, *, explain: bool = False
+) -> None:
+    """What would be measured where, and what is left out; with `explain` every scenario's reason.
+
+    Of scenarios that one rule left, a few are named; with `explain` MOST_ROWS of them.
+    """
+    if is_selective(plan):
+        console.print(Text(tally(plan), style="bold"))
+        if plan.basis:
+            console.print(Text(clean(plan.basis, 300), style="dim"))
+        console.print()
+    if explain:
+        _print_choices(plan, console)
     if shards:
         table = Table(box=None, pad_edge=False)
         table.add_column("Shard", justify="right")
@@ -214,5 +231,50 @@ def print_plan(plan: Plan, shards: Sequence[Shard], console: Console) -> None:
                 Text(str(shard.index)), Text(labels), Text(duration(shard.expected_s)), Text(names)
             )
         console.print(table)
-    for choice in plan.left:
-        console.print(Text(f"{clean(choice.scenario)}: left out, {clean(choice.reason)}"))
+    if not explain:
+        _print_left(plan, console)
+
+
+def _print_choices(plan: Plan, console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    table.add_column("scenario", overflow="fold", ratio=2)
+    table.add_column("likely", justify="right", no_wrap=True)
+    table.add_column("about", justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold", ratio=4)
+    for group in groups_of(plan):
+        alike: dict[tuple[str, str, str], list[str]] = {}
+        for choice in group.choices:
+            about = "–" if choice.cost_s is None else duration(choice.cost_s)
+            key = (likely_text(choice), about, choice.reason)
+            alike.setdefault(key, []).append(clean(choice.scenario))
+        for (likely, about, reason), names in list(alike.items())[:MOST_ROWS]:
+            shown = ", ".join(names[:_MOST_ALIKE])
+            more = f" and {len(names) - _MOST_ALIKE} more" if len(names) > _MOST_ALIKE else ""
+            table.add_row(
+                Text("✓" if group.taken else "·", style="green" if group.taken else "dim"),
+                Text(shown + more),
+                Text(likely),
+                Text(about),
+                Text(clean(reason, 300)),
+                style="" if group.taken else "dim",
+            )
+        rest = sum(map(len, list(alike.values())[MOST_ROWS:]))
+        if rest:
+            table.add_row("", Text(f"… {rest} more {group.words}"), "", "", "", style="dim")
+    console.print(table)
+
+
+def _print_left(plan: Plan, console: Console) -> None:
+    if not is_selective(plan):
+        for choice in plan.left:
+            console.print(Text(f"{clean(choice.scenario)}: left out, {clean(choice.reason)}"))
+        return
+    for group in groups_of(plan):
+        if not group.taken:
+            named = ", ".join(clean(choice.scenario) for choice in group.choices[:_MOST_NAMED])
+            rest = len(group.choices) - _MOST_NAMED
+            more = f" and {rest} more" if rest > 0 else ""
+            console.print(Text(f"{len(group.choices)} {group.words}: {named}{more}", style="dim"))
+    if plan.left:
+        console.print(Text("--explain gives the reason of each.", style="dim"))

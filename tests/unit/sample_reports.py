@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ailab_bot.model.report import Choice, Commit, GateMode, Machine, Plan, PullContext, Report
+from ailab_bot.model.report import (
+    Choice,
+    Commit,
+    GateMode,
+    Machine,
+    Plan,
+    PullContext,
+    Report,
+    Why,
+)
 from ailab_bot.model.trial import Outcome
 from ailab_bot.model.verdict import (
     Conclusion,
@@ -371,6 +380,97 @@ PULL_UNFRIENDLY = replace(
     ),
 )
 
+BASIS = (
+    "Footprints of 46 scenarios are from 9ab37e109ab3; predictions are the built-in ones, as 41 of "
+    "200 labelled changes are known."
+)
+
+
+def choice(scenario: str, taken: bool, why: Why, reason: str, *figures: float) -> Choice:
+    """`figures`: probability, propensity, cost in seconds."""
+    return Choice(scenario, taken, reason, why, *figures)
+
+
+SELECTED = Plan(
+    (
+        choice("tabular-mlp", True, Why.SMOKE, "always runs", 0.31, 1.0, 62.0),
+        choice(
+            "recsys",
+            True,
+            Why.PREDICTED,
+            "runs changed code: build_vocab in data/text.py (12 % of the traced time)",
+            *(0.83, 1.0, 118.0),
+        ),
+        choice(
+            "vision-cnn",
+            True,
+            Why.EXPLORED,
+            "drawn by chance, 1 in 9, so that predictions can be checked",
+            *(0.004, 0.111, 95.0),
+        ),
+        *(
+            choice(
+                f"nlp-{number:02}",
+                False,
+                Why.PROVED,
+                "touches nothing it used: 412 files, 3 changed here",
+                *(0.0, 0.0, 120.0),
+            )
+            for number in range(30)
+        ),
+        *(
+            choice(
+                f"ads-{number:02}",
+                False,
+                Why.CAPACITY,
+                "left for capacity: 2 % likely at 200 s",
+                *(0.02, 0.1, 200.0),
+            )
+            for number in range(14)
+        ),
+        choice("llm-h200", False, Why.TIER, "needs a gpu runner; name it to run it here"),
+    ),
+    seed=1687238535,
+    capacity_s=300.0,
+    basis=BASIS,
+)
+UNTOUCHED = Plan(
+    tuple(
+        choice(
+            name,
+            False,
+            Why.PROVED,
+            f"touches nothing it used: {files} files, 2 changed here",
+            *(0.0, 0.0, 90.0),
+        )
+        for name, files in (("tabular-mlp", 212), ("recsys", 412))
+    ),
+    seed=1687238535,
+    basis=BASIS,
+)
+PULL_SELECTED = replace(
+    PULL_REGRESSION,
+    plan=SELECTED,
+    verdicts=(
+        verdict("recsys", VerdictKind.REGRESSION, 0.182),
+        verdict("tabular-mlp"),
+        verdict("vision-cnn"),
+    ),
+    explanations=(explanation("recsys"),),
+)
+PULL_UNTOUCHED = replace(PULL_NOTHING, plan=UNTOUCHED, notes=())
+PULL_HOSTILE_PLAN = replace(
+    PULL_SELECTED,
+    plan=Plan(
+        tuple(
+            choice(text, bool(n % 2), Why.PREDICTED if n % 2 else Why.PROVED, text, 0.5, 1.0, 9.0)
+            for n, text in enumerate(HOSTILE)
+        ),
+        seed=1,
+        basis=HOSTILE[3],
+    ),
+)
+
 SAMPLES = {
     "regression": REGRESSION,
     "clean": CLEAN,
@@ -397,6 +497,9 @@ SAMPLES = {
     "pull-nothing": PULL_NOTHING,
     "pull-many": PULL_MANY,
     "pull-unfriendly": PULL_UNFRIENDLY,
+    "pull-selected": PULL_SELECTED,
+    "pull-untouched": PULL_UNTOUCHED,
+    "pull-hostile-plan": PULL_HOSTILE_PLAN,
 }
 
 #: Comments that are no report.
