@@ -280,6 +280,7 @@ def _shards(
             definitions=definitions.sha,
             seed=plan.seed,
             family=family_of(expected),
+            footprints=hosted and target.tier == "release" and settings.history,
         )
         for index, load in enumerate(loads)
     )

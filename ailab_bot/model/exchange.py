@@ -29,8 +29,8 @@ from ailab_bot.model.shard import (
 from ailab_bot.model.verdict import Explanation, ImportChange
 
 SCHEMA = 1
-#: The two files that a shard leaves.
-TRIALS, RESULT = "trials.jsonl", "shard.json"
+#: The two files that a shard leaves, and one more where footprints were asked for: one a line.
+TRIALS, RESULT, FOOTPRINTS = "trials.jsonl", "shard.json", "footprints.jsonl"
 #: A result holds names and imports; real ones stay below 100 KiB.
 LARGEST_RESULT_BYTES = 4 << 20
 #: Of a list of scenarios, notes or imports.
@@ -67,6 +67,7 @@ def shard_from_json(text: str, source: str) -> Shard:
             definitions=read.text(row["definitions"], "definitions", least=0),
             seed=read.whole(row["seed"], "seed", most=2**31),
             family=read.whole(row["family"], "family", most=10**6),
+            footprints=read.flag(row["footprints"], "footprints"),
         )
     except read.BadJsonError as error:
         raise UserError(

@@ -15,7 +15,8 @@ class Shard:
 
     `base` (the merge base) and `head` are what is measured; `definitions` is the commit whose
     `.ailab` folder says how, empty for the work tree. `expected_s` and `capacity_s` are seconds,
-    None: no limit. `family` counts the verdicts of the whole change.
+    None: no limit. `family` counts the verdicts of the whole change. `footprints`: what head's
+    scenarios touched is handed over as well, for history to keep.
     """
 
     index: int
@@ -29,6 +30,7 @@ class Shard:
     definitions: str
     seed: int
     family: int
+    footprints: bool = False
 
 
 #: Characters of what is shown of a shard: longer texts are cut where they are written, and where

@@ -127,6 +127,7 @@ BAD_SHARDS: dict[str, Any] = {
     "definitions": [None, 7, "x" * 300],
     "seed": [-1, 2**31 + 1, 1.0, "7"],
     "family": [-1, None, 10**7],
+    "footprints": [0, "yes", None],
 }
 
 
