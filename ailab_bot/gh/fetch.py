@@ -1,4 +1,4 @@
-"""Brings a branch's newest commit into the clone that a trusted job works in.
+"""Brings commits into the clone that a trusted job works in: a branch's newest, or named ones.
 
 The token goes to git through its environment, never as an argument, which other processes can
 read, and is stored nowhere. Refuses to check anything out.
@@ -9,12 +9,18 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from ailab_bot.gh.client import GitHubError
 
 _REF = "refs/ailab/base"
+#: What was brought in by its id stays reachable here, so that git does not collect it meanwhile.
+_KEPT = "refs/ailab/kept/"
 _PATIENCE_S = 300.0
+#: Commits of a branch's history to fetch, in turn, until one is old enough.
+_DEPTHS = (50, 500, 5_000, 50_000)
 
 
 def fetch_tip(clone: Path, branch: str, token: str, server_url: str) -> str:
@@ -23,13 +29,62 @@ def fetch_tip(clone: Path, branch: str, token: str, server_url: str) -> str:
     fetch = ("fetch", "--quiet", "--no-tags", "--depth=1", "origin", refspec)
     result = _git(clone, fetch, token, server_url)
     if result.returncode:
-        raise GitHubError(
-            f"cannot fetch the base branch `{branch:.80}`",
-            why=result.stderr.strip()[-500:],
-            advice="It may have been deleted. The job needs `contents: read` and a checkout of the "
-            "default branch before this step.",
-        )
+        raise _cannot_fetch(f"the base branch `{branch:.80}`", result.stderr)
     return _git(clone, ("rev-parse", _REF), "", server_url).stdout.strip()
+
+
+def fetch_before(
+    clone: Path, branch: str, when: datetime, token: str, server_url: str
+) -> str | None:
+    """The newest commit of `branch` that was there at `when`, by its committer's clock.
+
+    None where there was none yet. Fetches no more of the history than it takes to know.
+    """
+    ref = f"refs/ailab/before/{branch}"
+    shallow = 0
+    for depth in _DEPTHS:
+        fetch = ("fetch", "--quiet", "--no-tags", f"--depth={depth}", "origin")
+        result = _git(clone, (*fetch, f"+refs/heads/{branch}:{ref}"), token, server_url)
+        if result.returncode:
+            raise _cannot_fetch(f"the branch `{branch:.80}`", result.stderr)
+        line = ("rev-list", "--first-parent", "--max-count=1", f"--before={when.isoformat()}", ref)
+        found = _git(clone, line, "", server_url).stdout.strip()
+        if found:
+            return found
+        count = int(_git(clone, ("rev-list", "--count", ref), "", server_url).stdout or 0)
+        if count == shallow or count < depth:
+            return None
+        shallow = count
+    return None
+
+
+def fetch_commits(clone: Path, shas: Sequence[str], token: str, server_url: str) -> None:
+    """Bring commits in by their ids, with their files and without their history.
+
+    What a pull request's commit holds is data that is read, never checked out. GitHubError where
+    the server has one of them no more.
+    """
+    missing = [sha for sha in shas if not _has(clone, sha, server_url)]
+    if not missing:
+        return
+    kept = [f"+{sha}:{_KEPT}{sha}" for sha in missing]
+    fetch = ("fetch", "--quiet", "--no-tags", "--depth=1", "--no-recurse-submodules", "origin")
+    result = _git(clone, (*fetch, *kept), token, server_url)
+    if result.returncode:
+        raise _cannot_fetch(f"commit {missing[0][:12]}", result.stderr)
+
+
+def _has(clone: Path, sha: str, server_url: str) -> bool:
+    return not _git(clone, ("cat-file", "-e", f"{sha}^{{tree}}"), "", server_url).returncode
+
+
+def _cannot_fetch(what: str, error: str) -> GitHubError:
+    return GitHubError(
+        f"cannot fetch {what}",
+        why=error.strip()[-500:],
+        advice="It may have been deleted. The job needs `contents: read` and a checkout of the "
+        "default branch before this step.",
+    )
 
 
 def access(token: str, server_url: str) -> dict[str, str]:
