@@ -16,36 +16,38 @@ them be anything: each is clipped, and a median of several counts.
 
 from __future__ import annotations
 
+import json
 import random
 import statistics
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import UTC
 from pathlib import Path
 
-from ailab_bot.errors import UserError
 from ailab_bot.gh.client import Run
-from ailab_bot.ledger.git_branch import (
-    Ledger,
-    LedgerError,
-    Place,
-    RecordConflictError,
-    append,
-    is_place,
-)
-from ailab_bot.ledger.reading import list_places, read_texts
+from ailab_bot.ledger.git_branch import append
+from ailab_bot.ledger.places import LedgerError, Place, RecordConflictError, is_place
+from ailab_bot.ledger.plumbing import Ledger
+from ailab_bot.ledger.reading import Entry, list_entries, list_since, read_entries
 from ailab_bot.ledger.records import (
     CHANGE,
+    Kind,
     Origin,
     Record,
+    place_for,
     place_of,
-    record_from_json,
     record_to_json,
+    split_name,
 )
+from ailab_bot.model import strictjson
 from ailab_bot.model.report import Report
 from ailab_bot.model.wire import results_to_json
 
 BRANCH = "ailab-ledger"
 #: The artifact that hands records from one job to the next, and the file in it.
 ARTIFACT, FILE = "ailab-records", "ailab-records.json"
+#: The ledger's view that says how long scenarios take. What reads another format has another name.
+DURATIONS = "durations-1"
 #: Ends of a run that measured what it was to measure; what was cut short says little.
 ENDED = frozenset({"success", "failure"})
 #: Measurements of a scenario that its expected duration is the median of.
@@ -58,7 +60,8 @@ _LONGEST_MACHINE = 200
 
 def change_place(run: Run) -> Place:
     """Where the record of the change lies that this attempt measured."""
-    return (run.head_sha[:2], run.head_sha, CHANGE, f"{run.id}-{run.attempt}.json")
+    day = run.created_at.astimezone(UTC).date()
+    return place_for(Kind.VERDICT, day, run.head_sha, CHANGE, run.id, run.attempt)
 
 
 def records_of(report: Report, run: Run) -> tuple[Record, ...]:
@@ -78,6 +81,7 @@ def records_of(report: Report, run: Run) -> tuple[Record, ...]:
             scenario=scenario,
             run=run.id,
             attempt=run.attempt,
+            begun=run.created_at,
             when=run.updated_at,
             machine=machine[:_LONGEST_MACHINE],
             verdicts=tuple(found),
@@ -104,9 +108,9 @@ def write_history(
     A change that is there stays as it was written first: made again it may differ, where the base
     branch's policy has changed since.
     """
-    changes: dict[tuple[str, int, int], dict[Place, str]] = {}
+    changes: dict[tuple[str, str, int, int], dict[Place, str]] = {}
     for record in records:
-        key = (record.sha, record.run, record.attempt)
+        key = (record.kind.value, record.sha, record.run, record.attempt)
         changes.setdefault(key, {})[place_of(record)] = record_to_json(record)
     written = 0
     for texts in changes.values():
@@ -118,11 +122,12 @@ def write_history(
 
 
 def read_places(clone: Path, tip: str | None) -> frozenset[Place]:
-    """All records of the branch's commit; none where there is no such commit, or it is damaged."""
+    """Loose verdicts of the branch's commit; none where there is no such commit, or it is
+    damaged. What the sweeper may make again is loose."""
     if tip is None:
         return frozenset()
     try:
-        return frozenset(list_places(clone, tip))
+        return frozenset(entry.place for entry in list_entries(clone, tip, (Kind.VERDICT,)))
     except LedgerError:
         return frozenset()
 
@@ -133,31 +138,106 @@ def expected_s(clone: Path, tip: str | None, scenarios: Collection[str]) -> dict
     A scenario's trials in one run count once, as its latest attempt has them: a later attempt
     repeats what an earlier one found.
     """
-    wanted = set(scenarios)
-    latest: dict[tuple[str, int], tuple[int, Place]] = {}
-    for place in read_places(clone, tip):
-        run, _, attempt = place[3].removesuffix(".json").partition("-")
-        if place[2] in wanted and _is_number(run) and _is_number(attempt):
-            key = (place[2], int(run))
-            latest[key] = max(latest.get(key, (0, place)), (int(attempt), place))
-    newest: dict[str, list[Place]] = {}
-    for (scenario, _), (_, place) in sorted(latest.items(), reverse=True):  # runs count upwards
-        if len(newest.setdefault(scenario, [])) < MOST_RECORDS:
-            newest[scenario].append(place)
-    places = [place for own in newest.values() for place in own]
+    if tip is None:
+        return {}
     try:
-        texts = read_texts(clone, tip, places) if tip and places else {}
+        return _expected_s(clone, tip, frozenset(scenarios))
     except LedgerError:
         return {}
-    found: dict[str, list[float]] = {}
-    for place, text in texts.items():
-        try:
-            seconds = record_from_json(text, "/".join(place)).runner_seconds
-        except UserError:
+
+
+def _expected_s(clone: Path, tip: str, wanted: frozenset[str]) -> dict[str, float]:
+    since = list_since(clone, tip, DURATIONS, (Kind.VERDICT,))
+    known = _durations_of(since.view.data) if since.view else {}
+    entries = since.entries
+    if since.view and known is None:  # damaged: as if there were none
+        entries, known = list_entries(clone, tip, (Kind.VERDICT,)), {}
+    newest = _newest(known or {}, entries, wanted)
+    asked = [each for own in newest.values() for each in own.values() if isinstance(each, Entry)]
+    read = {entry.place: record for entry, record in read_entries(clone, asked, Counter())}
+    found: dict[str, float] = {}
+    for scenario, runs in newest.items():
+        seconds = []
+        for each in runs.values():
+            if isinstance(each, Entry):
+                record = read.get(each.place)
+                seconds += [] if record is None else [_clipped(record.runner_seconds)]
+            else:
+                seconds.append(_clipped(each))
+        if seconds:
+            found[scenario] = statistics.median(seconds)
+    return found
+
+
+def _newest(
+    known: Mapping[str, Mapping[int, tuple[int, float]]],
+    entries: Iterable[Entry],
+    wanted: frozenset[str],
+) -> dict[str, dict[int, float | Entry]]:
+    """By scenario and run, of its last MOST_RECORDS runs, what the latest attempt has."""
+    latest: dict[str, dict[int, tuple[int, float | Entry]]] = {
+        scenario: dict(known[scenario]) for scenario in wanted if scenario in known
+    }
+    for entry in entries:
+        words = split_name(entry.place[-1])
+        if words is None or words[0] not in wanted:
             continue
-        found.setdefault(place[2], []).append(min(max(seconds, SHORTEST_S), LONGEST_S))
-    return {scenario: statistics.median(each) for scenario, each in found.items()}
+        scenario, run, attempt = words
+        own = latest.setdefault(scenario, {})
+        if run not in own or own[run][0] < attempt:
+            own[run] = (attempt, entry)
+    return {
+        scenario: {run: own[run][1] for run in sorted(own)[-MOST_RECORDS:]}  # they count upwards
+        for scenario, own in latest.items()
+    }
 
 
-def _is_number(word: str) -> bool:
-    return word.isascii() and word.isdecimal() and len(word) <= 18
+def build_durations(previous: bytes | None, records: Iterator[Record]) -> bytes:
+    """The view DURATIONS: by scenario the last runs, each with its attempt and seconds."""
+    known = (_durations_of(previous) if previous else None) or {}
+    latest = {scenario: dict(runs) for scenario, runs in known.items()}
+    for record in records:
+        if record.kind is not Kind.VERDICT or not record.scenario:
+            continue
+        own = latest.setdefault(record.scenario, {})
+        if record.run not in own or own[record.run][0] < record.attempt:
+            own[record.run] = (record.attempt, _clipped(record.runner_seconds))
+        if len(own) > 2 * MOST_RECORDS:
+            latest[record.scenario] = _last(own)
+    rows = {
+        scenario: [[run, *own] for run, own in sorted(_last(runs).items())]
+        for scenario, runs in sorted(latest.items())
+    }
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _last(runs: Mapping[int, tuple[int, float]]) -> dict[int, tuple[int, float]]:
+    return {run: runs[run] for run in sorted(runs)[-MOST_RECORDS:]}
+
+
+def _durations_of(data: bytes) -> dict[str, dict[int, tuple[int, float]]] | None:
+    """None where it is damaged."""
+    try:
+        rows = strictjson.load_bytes(data, most=len(data))
+        if not isinstance(rows, dict):
+            return None
+        return {
+            strictjson.text(scenario, "a scenario"): dict(
+                _run_of(run) for run in strictjson.items(runs, "runs", most=MOST_RECORDS)
+            )
+            for scenario, runs in rows.items()
+        }
+    except strictjson.BadJsonError:
+        return None
+
+
+def _run_of(row: object) -> tuple[int, tuple[int, float]]:
+    run, attempt, seconds = strictjson.items(row, "a run", least=3, most=3)
+    return strictjson.whole(run, "run", most=10**15), (
+        strictjson.whole(attempt, "attempt", least=1),
+        strictjson.number(seconds, "seconds"),
+    )
+
+
+def _clipped(seconds: float) -> float:
+    return min(max(seconds, SHORTEST_S), LONGEST_S)

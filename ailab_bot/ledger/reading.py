@@ -1,65 +1,266 @@
-"""Reads what history holds at one commit of its branch, in a clone that has fetched it.
+"""Reads what the ledger holds at one commit of its branch, in a clone that has fetched it.
 
-Refuses to fetch anything, and to believe a record: its text is for `records` to read strictly.
+Refuses to fetch anything, and to believe what it reads: a damaged, newer, oversized or misplaced
+record is passed over, counted by its reason, and never an error. What is large, or many, is read
+one after the other.
 """
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from ailab_bot.ledger.git_branch import LedgerError, Place, is_place, unbound_environ
-from ailab_bot.ledger.records import LARGEST_BYTES
+from ailab_bot.ledger import archive
+from ailab_bot.ledger.places import (
+    ARCHIVE,
+    DEPTH,
+    RECORDS,
+    VIEW,
+    LedgerError,
+    Place,
+    day_of,
+    is_place,
+)
+from ailab_bot.ledger.plumbing import out_of_git, read_blobs
+from ailab_bot.ledger.records import (
+    LARGEST_BYTES,
+    Kind,
+    NotARecordError,
+    Record,
+    Skip,
+    place_of,
+    read_record,
+)
+from ailab_bot.model import strictjson
 
-#: Either command reads the clone alone; what takes longer hangs.
-_TIMEOUT_S = 60.0
+#: Bytes of a view: plans read it whole.
+LARGEST_VIEW_BYTES = 64 << 20
+#: Loose records that are read where there is no view to begin from: a month of a busy repository.
+MOST_LOOSE = 100_000
+#: A commit is pushed at most so long after it was made; within it, who fetches sooner or later may
+#: see another branch for one and the same time.
+SETTLED = timedelta(minutes=5)
 
 
-def list_places(clone: Path, tip: str) -> tuple[Place, ...]:
-    """The places of all records; files with other names are none. LedgerError where git fails."""
-    names = _git(clone, "ls-tree", "-r", "-z", "--name-only", "--full-tree", tip)
-    places = (tuple(name.split("/")) for name in names.decode("utf-8", "replace").split("\0"))
-    return tuple(place for place in places if len(place) == 4 and is_place(place))
+@dataclass(frozen=True)
+class Entry:
+    """A file on the branch: where it lies and git's id of its bytes."""
+
+    place: Place
+    blob: str
 
 
-def read_texts(clone: Path, tip: str, places: Collection[Place]) -> dict[Place, str]:
-    """The records' texts; what is missing, too large or not UTF-8 is left out."""
-    asked = "".join(f"{tip}:{'/'.join(place)}\n" for place in places)
-    answer = _git(clone, "cat-file", "--batch", text=asked)
-    found: dict[Place, str] = {}
-    start = 0
-    for place in places:
-        end = answer.index(b"\n", start)
-        words = answer[start:end].split()
-        start = end + 1
-        if words[-1:] == [b"missing"] or len(words) != 3:
+@dataclass(frozen=True)
+class View:
+    """What was made of all records before. `covered` is the tree of the loose ones among them that
+    are loose still, empty for none; `commit` the ledger's commit that was read; `when` by its
+    maker's clock."""
+
+    data: bytes
+    covered: str
+    commit: str
+    when: datetime
+
+
+@dataclass(frozen=True)
+class Since:
+    """Records that came after the view, and what the reader should know about them."""
+
+    entries: tuple[Entry, ...]
+    view: View | None
+    note: str = ""
+
+
+def list_entries(
+    clone: Path, tip: str, kinds: Collection[Kind] = (), since: date | None = None
+) -> tuple[Entry, ...]:
+    """The loose records, by place; files with other names are none."""
+    if not tree_at(clone, tip, RECORDS):
+        return ()
+    folders = [f"{RECORDS}/{kind}" for kind in kinds] or [RECORDS]
+    words = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", tip, "--", *folders)
+    rows = out_of_git(clone, *words).decode("utf-8", "replace").split("\0")
+    return _loose((_entry(row.partition("\t")) for row in rows if row), since)
+
+
+def _entry(parts: tuple[str, str, str]) -> Entry:
+    meta, _, path = parts
+    return Entry(tuple(path.split("/")), meta.split()[2])
+
+
+def _loose(entries: Iterable[Entry], since: date | None) -> tuple[Entry, ...]:
+    good = (each for each in entries if len(each.place) == DEPTH and is_place(each.place))
+    if since is None:
+        return tuple(good)
+    return tuple(each for each in good if (day_of(each.place) or date.min) >= since)
+
+
+def list_parts(clone: Path, tip: str, kinds: Collection[Kind] = ()) -> tuple[Entry, ...]:
+    """The archive's parts."""
+    if not tree_at(clone, tip, ARCHIVE):
+        return ()
+    folders = [f"{ARCHIVE}/{kind}" for kind in kinds] or [ARCHIVE]
+    words = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", tip, "--", *folders)
+    rows = out_of_git(clone, *words).decode("utf-8", "replace").split("\0")
+    found = (_entry(row.partition("\t")) for row in rows if row)
+    return tuple(each for each in found if len(each.place) == 4 and is_place(each.place))
+
+
+def read_entries(
+    clone: Path, entries: Iterable[Entry], skipped: Counter[str]
+) -> Iterator[tuple[Entry, Record]]:
+    """The records that can be read; the others are counted in `skipped`, by reason."""
+    known = list(entries)
+    blobs = read_blobs(clone, (each.blob for each in known), LARGEST_BYTES)
+    for entry, (_, data, size) in zip(known, blobs, strict=True):
+        if data is None:
+            skipped[Skip.MISSING if size < 0 else Skip.LARGE] += 1
             continue
-        size = int(words[2])
-        data = answer[start : start + size]
-        start += size + 1
-        if words[1] == b"blob" and size <= LARGEST_BYTES:
-            try:
-                found[place] = data.decode("utf-8")
-            except UnicodeDecodeError:
-                continue
-    return found
+        try:
+            record = read_record(data)
+        except NotARecordError as error:
+            skipped[error.skip] += 1
+            continue
+        if place_of(record) != entry.place:
+            skipped[Skip.MISPLACED] += 1
+            continue
+        yield entry, record
 
 
-def _git(clone: Path, *words: str, text: str = "") -> bytes:
+def read_parts(clone: Path, parts: Iterable[Entry], skipped: Counter[str]) -> Iterator[Record]:
+    """The archive's records; of a part that cannot be unpacked each is lost, and it counts once."""
+    known = list(parts)
+    blobs = read_blobs(clone, (each.blob for each in known), archive.LARGEST_PACKED_BYTES)
+    for _, packed, size in blobs:
+        if packed is None:
+            skipped[Skip.MISSING if size < 0 else Skip.LARGE] += 1
+            continue
+        try:
+            for line in archive.unpack(packed):
+                try:
+                    yield read_record(line)
+                except NotARecordError as error:
+                    skipped[error.skip] += 1
+        except NotARecordError as error:
+            skipped[error.skip] += 1
+
+
+def read_all(
+    clone: Path,
+    tip: str,
+    skipped: Counter[str],
+    kinds: Collection[Kind] = (),
+    since: date | None = None,
+) -> Iterator[Record]:
+    """Every record of the ledger, archives first, each kind's in the order of their places.
+
+    `since` leaves out runs that began before that day (UTC).
+    """
+    parts = list_parts(clone, tip, kinds)
+    if since is not None:  # a part begins at its day and may hold the whole year's rest
+        parts = tuple(part for part in parts if part.place[2] >= str(since.year))
+    for record in read_parts(clone, parts, skipped):
+        if since is None or record.day >= since:
+            yield record
+    for _, record in read_entries(clone, list_entries(clone, tip, kinds, since), skipped):
+        yield record
+
+
+# --- views -------------------------------------------------------------------------------------
+
+
+def read_view(clone: Path, tip: str, name: str) -> View | None:
+    """What was written last under this name; None where there is none, or it is damaged."""
+    blobs = {entry.place[-1]: entry.blob for entry in view_files(clone, tip, name)}
+    if not {"data", "about.json"} <= set(blobs):
+        return None
+    read = read_blobs(clone, (blobs["about.json"], blobs["data"]), LARGEST_VIEW_BYTES)
+    (_, about, _), (_, data, _) = read
+    if about is None or data is None:
+        return None
     try:
-        result = subprocess.run(
-            ["git", *words],
-            cwd=clone,
-            env=unbound_environ(),
-            input=text.encode(),
-            capture_output=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise LedgerError("history cannot be read", why=str(error)) from error
-    if result.returncode:
-        why = result.stderr.decode("utf-8", "replace").strip()
-        raise LedgerError("history cannot be read", why=why)
-    return result.stdout
+        row = strictjson.load_bytes(about, most=LARGEST_BYTES)
+        row = strictjson.mapping(row, "about", {"schema", "commit", "when"})
+        strictjson.schema(row, 1)
+        commit = strictjson.sha(row["commit"], "commit")
+        when = datetime.fromtimestamp(strictjson.whole(row["when"], "when", most=10**11), UTC)
+    except (strictjson.BadJsonError, ValueError, OverflowError):
+        return None
+    return View(data, tree_at(clone, tip, f"{VIEW}/{name}/covered") or "", commit, when)
+
+
+def view_files(clone: Path, tip: str, name: str) -> tuple[Entry, ...]:
+    """The files that a view has of its own."""
+    words = ("--literal-pathspecs", "ls-tree", "-z", "--full-tree", tip, "--", f"{VIEW}/{name}/")
+    rows = out_of_git(clone, *words).decode("utf-8", "replace").split("\0")
+    return tuple(_entry(r.partition("\t")) for r in rows if r and r.split()[1] == "blob")
+
+
+def list_since(
+    clone: Path,
+    tip: str,
+    name: str,
+    kinds: Collection[Kind] = (),
+    *,
+    fallback_from: date | None = None,
+) -> Since:
+    """The view and the loose records that it does not cover yet.
+
+    Which they are follows from the tip alone, in any clone of it, however shallow: the branch
+    keeps the tree that the view covers. Without a usable view they are all loose records from the
+    day `fallback_from` on, at most MOST_LOOSE of them, the newest; the note says so.
+    """
+    view = read_view(clone, tip, name)
+    if view is not None:
+        return Since(_added(clone, view.covered, tip, kinds), view)
+    entries = list_entries(clone, tip, kinds, fallback_from)
+    note = f"There is no view `{name}` of the ledger yet: its loose records are read."
+    if len(entries) > MOST_LOOSE:
+        entries = tuple(sorted(entries, key=lambda each: each.place[2:4])[-MOST_LOOSE:])
+        note += f" Only the newest {MOST_LOOSE} of them are; `ailab ledger compact` makes it."
+    return Since(entries, None, note)
+
+
+def _added(clone: Path, covered: str, tip: str, kinds: Collection[Kind]) -> tuple[Entry, ...]:
+    now = tree_at(clone, tip, RECORDS)
+    if now is None or not covered:
+        return list_entries(clone, tip, kinds)
+    folders = ("--", *(str(kind) for kind in kinds)) if kinds else ()
+    words = ("--literal-pathspecs", "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev")
+    rows = out_of_git(clone, *words, covered, now, *folders).decode("utf-8", "replace").split("\0")
+    found = []
+    for meta, path in zip(rows[::2], rows[1::2], strict=False):
+        _, _, _, blob, letter = meta.split()
+        if letter == "A":
+            found.append(Entry((RECORDS, *path.split("/")), blob))
+    return _loose(found, None)
+
+
+def tip_at(clone: Path, tip: str, when: datetime) -> str | None:
+    """The newest commit of the branch that everybody saw who fetched it at `when` or later.
+
+    Two jobs of one run plan at different times; with the run's beginning as `when` they read the
+    same. None where there was none yet, or the clone's history does not reach back that far.
+    """
+    at_s = int((when - SETTLED).timestamp())
+    words = ("rev-list", "--first-parent", "--max-count=1", f"--min-age={at_s}", tip)
+    return out_of_git(clone, *words).decode().strip() or None
+
+
+def tree_at(clone: Path, tip: str, path: str) -> str | None:
+    """The id of the folder at the path."""
+    words = ("--literal-pathspecs", "ls-tree", "-d", "-z", "--full-tree", tip, "--", path)
+    row = out_of_git(clone, *words).decode("utf-8", "replace").rstrip("\0")
+    return row.partition("\t")[0].split()[2] if row else None
+
+
+def has_commit(clone: Path, tip: str) -> bool:
+    """Whether the clone knows the commit."""
+    try:
+        out_of_git(clone, "cat-file", "-e", f"{tip}^{{commit}}")
+    except LedgerError:
+        return False
+    return True

@@ -222,7 +222,9 @@ def test_a_record_is_written_and_read_back() -> None:
     text = record_to_json(RECORD)
     assert record_from_json(text, "x") == RECORD
     assert record_to_json(record_from_json(text, "x")) == text
-    assert place_of(RECORD) == ("0f", "0f" * 20, "训练", "123456789012-2.json")
+    assert place_of(RECORD) == (
+        *("records", "verdict", "2026", "01-31", "0f" * 20, "训练.123456789012-2.json"),
+    )
     torn = replace(RECORD, verdicts=({"reason": "\ud800"},))
     assert record_from_json(record_to_json(torn), "x").verdicts == ({"reason": "?"},)
 
@@ -231,7 +233,7 @@ def test_a_record_of_the_change_has_a_place_that_no_scenario_can_take(
     clone: Path, remote: Path
 ) -> None:
     change = replace(RECORD, scenario="")
-    assert place_of(change)[2] == "_change"
+    assert place_of(change)[-1] == "_change.123456789012-2.json"
     assert write(Ledger(clone), {place_of(each): record_to_json(each) for each in (RECORD, change)})
     assert commits(remote) == 1
 
