@@ -6,7 +6,9 @@ stops where it knows. A failed trial is never a speed: its block is left out who
 
 The three steps, each visible in a verdict: a *screen* finds a significant effect; a *confirmation*
 on fresh blocks, which the screen never saw, must find it again; the *threshold* is the effect that
-has to be found, and NO_CHANGE says that there is none of that size.
+has to be found, and NO_CHANGE says that there is none of that size. Where the trials say that both
+arms did the same by their counts, NO_CHANGE asks for less, and the other two for what they always
+do. A forged "equal" therefore announces nothing and hides nothing that clears the screen.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
-from ailab_bot.model.policy import ERROR_IN_CHANGE, Policy
+from ailab_bot.model.policy import EQUAL_BLOCKS, ERROR_IN_CHANGE, Policy
 from ailab_bot.model.trial import Arm, Block, Outcome, Trial
 from ailab_bot.model.verdict import (
     Conclusion,
@@ -46,6 +49,9 @@ from ailab_bot.stats.sequential import (
 _GRAIN_BLOCKS = 3
 #: Evidence is shown up to this: beyond it, more says nothing.
 _MOST_EVIDENCE = 1e12
+#: What a signature speaks of: it is counted up to the first batch. Where a scenario is judged on
+#: anything else, too, equal counts shorten nothing.
+_COUNTED = frozenset({"ttfb_s", "cpu_s", "peak_rss_bytes"})
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ class _Case:
     places: tuple[int, ...]
     #: Both arms' values without what covariates explain; None: as they are.
     adjusted: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    #: How many blocks, from the first on, say that both arms did the same by their counts.
+    equal: int = 0
 
     def within(self, blocks: int) -> int:
         """How many of the scenario's first complete blocks have this metric."""
@@ -88,7 +96,8 @@ def judge(
     for scenario, own in _by_scenario(trials).items():
         blocks = pair_blocks(own)
         names = (metrics or {}).get(scenario) or _metrics_in(blocks)
-        found = [_case(scenario, name, blocks, policy) for name in names]
+        counted = _COUNTED.issuperset(names)
+        found = [_case(scenario, name, blocks, policy, counted) for name in names]
         cases[scenario] = [case for case in found if case is not None]
     many = max(family, sum(len(own) for own in cases.values()))
     deciding = [case for own in cases.values() for case in own if case.metric in policy.gate]
@@ -122,7 +131,9 @@ def judge(
     )
 
 
-def _case(scenario: str, metric: str, blocks: Sequence[Block], policy: Policy) -> _Case | None:
+def _case(
+    scenario: str, metric: str, blocks: Sequence[Block], policy: Policy, counted: bool
+) -> _Case | None:
     places = tuple(
         place
         for place, b in enumerate(blocks)
@@ -139,6 +150,7 @@ def _case(scenario: str, metric: str, blocks: Sequence[Block], policy: Policy) -
         machines=tuple(b.base.machine for b in valued),
         places=places,
         adjusted=without_covariates(valued, policy.covariates) if metric == "ttfb_s" else None,
+        equal=len(list(takewhile(lambda block: block.equal, valued))) if counted else 0,
     )
 
 
@@ -188,6 +200,9 @@ def _rule(case: _Case, policy: Policy) -> Rule:
         stage_error=policy.stage_error,
         interval_error=policy.interval_error,
         scale=limits.scale,
+        equal_blocks=case.equal,
+        equal_odds=policy.equal_odds,
+        equal_least=EQUAL_BLOCKS,
     )
 
 
@@ -388,6 +403,13 @@ def _reason(
     if decision.screen is not None and decision.fresh_blocks:
         way = above if decision.screen is Direction.UP else below
         seen = f"{screen} found head {way}"
+    if decision.by_counts:
+        asked = max(1 / (rule.interval_error * rule.equal_odds), 1.0)
+        return (
+            f"the same modules, calls and files in both arms; with that, {blocks} that outweigh an "
+            f"effect beyond the threshold {limit} by {asked:.2g} to 1 are enough, "
+            f"without it {1 / rule.interval_error:.2g} to 1 would be asked for"
+        )
     if decision.found is Direction.CLEAN:
         inside = f"the interval lies inside the threshold {limit}"
         if seen:

@@ -35,6 +35,17 @@ STAGE_ERROR = 0.05
 #: shared runner ends after about 12 blocks, at 0.05 after about 14.
 INTERVAL_ERROR = 0.07
 
+#: Where both arms did the same by their counts (`model.signature`), a relevant effect is at least
+#: this many times less probable than elsewhere, by assumption; so NO_CHANGE may ask for as many
+#: times less evidence and is as seldom wrong. At 4 it takes two thirds of the blocks
+#: (`python bench/signature.py`). It is for the histories of real repositories to say whether 4 is
+#: too bold; it never lessens what a regression has to show.
+EQUAL_ODDS = 4.0
+
+#: Blocks that have to be timed all the same, as no count sees `sleep(1)` become `sleep(2)`. A head
+#: slow in three of ten trials shows in one of six blocks nine times in ten.
+EQUAL_BLOCKS = 6
+
 #: Share of false announcements among all in one change (e-BH). It asks for more than ERROR only
 #: where more than ERROR_IN_CHANGE / ERROR = 100 verdicts belong to a change.
 ERROR_IN_CHANGE = 0.1
@@ -80,6 +91,7 @@ class Policy:
     error: float = ERROR
     stage_error: float = STAGE_ERROR
     interval_error: float = INTERVAL_ERROR
+    equal_odds: float = EQUAL_ODDS
     margin_s: float = MARGIN_S
     max_blocks: int = MAX_BLOCKS
     gate: tuple[str, ...] = ("ttfb_s",)

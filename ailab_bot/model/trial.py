@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ailab_bot.model.signature import Likeness
+
 
 class Arm(StrEnum):
     BASE = "base"
@@ -42,7 +44,9 @@ class Trial:
     Seconds and bytes; `phases` sum to `metrics["ttfb_s"]`. `machine` names where it ran; blocks of
     several machines may belong to one scenario, a block to one machine only. `judged`: the metrics
     that the measurement judged (empty: all), `family`: the verdicts of the whole change (0: not
-    known). They let a later reader reach the same verdicts from the trials alone.
+    known). `signature`: whether both arms did the same by the counts of a trial that was recorded
+    before the first block; None: not known. They let a later reader reach the same verdicts from
+    the trials alone.
     """
 
     scenario: str
@@ -57,6 +61,7 @@ class Trial:
     machine: str = ""
     judged: tuple[str, ...] = ()
     family: int = 0
+    signature: Likeness | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,11 @@ class Block:
     index: int
     base: Trial
     head: Trial
+
+    @property
+    def equal(self) -> bool:
+        """Whether both trials say that the arms did the same; one that says nothing does not."""
+        return self.base.signature is self.head.signature is Likeness.EQUAL
 
     @property
     def complete(self) -> bool:

@@ -2,6 +2,11 @@
 
 Every refusal is one UserError that names the file, the line and the reason. Nothing unknown is
 dropped silently: only `metrics` and `covariates` are open to new names.
+
+What a claim of "signature": "equal" gains whoever forges it: NO_CHANGE asks for less evidence, and
+nothing else moves. A regression needs what it always needs, and one of 10 % is as good as never
+missed (docs/statistics.md has the rates). Who can forge it can as well forge times, or
+leave trials out, which gains more.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from ailab_bot.model.calibration import Calibration, Opinion
 from ailab_bot.model.diagnosis import Diagnosis
 from ailab_bot.model.policy import ERROR_IN_CHANGE
 from ailab_bot.model.report import Report
+from ailab_bot.model.signature import Likeness
 from ailab_bot.model.strictjson import BadJsonError, Json, refuse
 from ailab_bot.model.trial import Arm, Failure, Outcome, Trial
 from ailab_bot.model.verdict import Conclusion, FailureSummary, Interval, Verdict
@@ -33,7 +39,9 @@ MOST_TRIALS = 100_000
 MOST_TAIL_LINES = 50
 
 _REQUIRED = {"schema", "scenario", "block", "order", "arm", "outcome"}
-_OPTIONAL = {"metrics", "phases", "covariates", "failure", "machine", "judged", "family"}
+_OPTIONAL = {
+    "metrics", "phases", "covariates", "failure", "machine", "judged", "family", "signature",
+}  # fmt: skip
 #: Verdicts of one change, far beyond what anybody measures: more would only weaken every verdict.
 MOST_FAMILY = 10**6
 
@@ -54,6 +62,8 @@ def trial_to_json(trial: Trial) -> str:
         row["judged"] = list(trial.judged)
     if trial.family:
         row["family"] = trial.family
+    if trial.signature is not None:
+        row["signature"] = trial.signature.value
     if trial.outcome is Outcome.OK:
         row["metrics"] = dict(trial.metrics)
     if trial.phases:
@@ -143,6 +153,9 @@ def _parse_trial(line: str) -> Trial:
         machine=strictjson.text(row["machine"], "machine") if "machine" in row else "",
         judged=strictjson.names(row["judged"], "judged") if "judged" in row else (),
         family=strictjson.whole(row.get("family", 0), "family", most=MOST_FAMILY),
+        signature=strictjson.one_of(row["signature"], "signature", Likeness)
+        if "signature" in row
+        else None,
     )
 
 

@@ -6,7 +6,8 @@ Three questions are asked of the evidence (see `evidence`), of all blocks so far
   within the margin" 1/interval_error: what layout and caches do to an arm is no news.
 - *Confirmed?* The blocks after the screen, which it never saw, reach 1/stage_error on their own.
 - *No change?* The interval lies inside plus or minus the threshold, and head is not far
-  slower in a good part of the blocks.
+  slower in a good part of the blocks. Where something that is no time says in advance that an
+  effect is improbable (`Rule.equal_blocks`), less evidence is asked for this one question.
 
 The evidence is about a shift of all trials. Where an arm's noise changes as well, the floor and the
 middle of the trials move differently; so what is said has to hold for most of the blocks, too.
@@ -44,6 +45,9 @@ _TAIL_SHARE, _TAIL_SHARE_ERROR = 0.3, 0.2
 _MOST_BLOCKS = 0.6
 #: Slow trials that are this improbable by chance (1 in 4) are named where nothing is decided.
 _TAIL_DOUBT = 4.0
+#: Of what equal counts weigh (a logarithm), this part weighs against slow trials: what a head does
+#: in some of its trials only, the one that was counted need not have done.
+_TAIL_WEIGHT = 0.5
 #: How an interval's end is sought: steps outwards, then false positions within the last step.
 _STEPS, _FALSE_POSITIONS = 7, 6
 _NEVER = np.iinfo(np.int64).max
@@ -98,6 +102,9 @@ class Rule:
     `error`: of announcing a slowdown where there is none, over any number of blocks.
     `stage_error`: of the screen, and of the confirmation, alone. `interval_error`: of each side of
     the interval. `scale`: the robust standard deviation to expect of a block's log ratio.
+    `equal_blocks`: in so many blocks, from the first on, both arms did the same by their counts.
+    As far as they reach, "no change" asks for `equal_odds` times less evidence, from block
+    `equal_least` on and until the blocks speak of an effect. An effect needs what it always does.
     """
 
     threshold: float
@@ -106,6 +113,9 @@ class Rule:
     stage_error: float
     interval_error: float
     scale: float
+    equal_blocks: int = 0
+    equal_odds: float = 1.0
+    equal_least: int = 0
 
     @property
     def zone(self) -> float:
@@ -123,6 +133,8 @@ class Decision:
     otherwise. `log_evidence` is the capital's logarithm against "no effect" in the direction found.
     `fresh_agree`: the blocks after the screen reach what a confirmation asks of them alone.
     `tail_doubt`: nothing is known yet, and slow trials are one arm's more often than chance has it.
+    `by_counts`: no change was found with less evidence, as both arms did the same by their counts;
+    the interval is the usual one, and may reach beyond the threshold.
     """
 
     found: Direction | None
@@ -136,6 +148,7 @@ class Decision:
     log_evidence: float
     fresh_agree: bool
     tail_doubt: bool
+    by_counts: bool = False
 
     @property
     def announced(self) -> bool:
@@ -318,10 +331,12 @@ def _decide(samples: Sequence[Sample], rules: Sequence[Rule]) -> list[Decision]:
         _look_for(Direction.DOWN, Shape.TAIL, tail_down, in_tail, stage, beyond[1], ratios),
     ]
     rare = log_capital(rows.joined(tail_bound_gains(rows.pairs, _TAIL_SHARE)))
-    inside = np.minimum(log_capital(below), log_capital(above)) >= side
-    inside &= rare >= -np.log(_TAIL_SHARE_ERROR)
-    inside &= (most < np.log1p(threshold)[:, None]) & (few > -np.log1p(threshold)[:, None])
     doubt = np.maximum(effects[2].capital, effects[3].capital) >= np.log(_TAIL_DOUBT)
+    refuted = np.minimum(log_capital(below), log_capital(above)) - side
+    bounded = rare + np.log(_TAIL_SHARE_ERROR)
+    middle_inside = (most < np.log1p(threshold)[:, None]) & (few > -np.log1p(threshold)[:, None])
+    needs = -_bonus(rules, effects, doubt)
+    inside = (refuted >= needs) & (bounded >= _TAIL_WEIGHT * needs) & middle_inside
     lengths = np.array([len(sample.base) for sample in samples])
     clean = _first(inside)
     found = [_found(effects, clean, index, int(lengths[index])) for index in range(len(samples))]
@@ -333,7 +348,11 @@ def _decide(samples: Sequence[Sample], rules: Sequence[Rule]) -> list[Decision]:
         screen = _screen(effects, index, end)
         kind = effect.direction if effect else Direction.CLEAN if clean[index] < end else None
         low, high = (float(end) for end in np.expm1(sizes[index]))
-        if kind is Direction.CLEAN:  # what the decision refuted, the interval does not hold either
+        by_counts = (
+            kind is Direction.CLEAN and min(refuted[index, end - 1], bounded[index, end - 1]) < 0
+        )
+        # What the decision refuted at its level, the interval does not hold either.
+        if kind is Direction.CLEAN and refuted[index, end - 1] >= 0:
             low, high = max(low, -rule.threshold), min(high, rule.threshold)
         middle = float(np.expm1(np.median(samples[index].log_ratios[start:end])))
         shown = effect or screen
@@ -360,9 +379,27 @@ def _decide(samples: Sequence[Sample], rules: Sequence[Rule]) -> list[Decision]:
                 tail_doubt=kind is None
                 and bool(doubt[index, end - 1])
                 and abs(middle) < rule.threshold,
+                by_counts=by_counts,
             )
         )
     return decisions
+
+
+def _bonus(rules: Sequence[Rule], effects: Sequence[_Effect], doubt: Mask) -> Array:
+    """Log of how much less evidence "no change" needs after each block, shape (samples, blocks).
+
+    Nothing, once the screen has found an effect, or trials of one arm are slow too often: counts
+    that are equal say nothing against what the blocks show.
+    """
+    block = np.arange(doubt.shape[1])[None, :]
+    screened = np.min([effect.screened for effect in effects], axis=0)
+    reach = np.array([rule.equal_blocks for rule in rules])
+    least = np.array([rule.equal_least for rule in rules])
+    odds = np.log([max(rule.equal_odds, 1.0) for rule in rules])
+    counts = (block < reach[:, None]) & (block >= least[:, None] - 1)
+    counts &= (block < screened[:, None]) & ~doubt
+    bonus: Array = np.where(counts, odds[:, None], 0.0)
+    return bonus
 
 
 def _found(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from replay import Array, heavy_tailed, recorded_pairs, replay
 from scipy import stats
 
-from ailab_bot.model.policy import Policy
+from ailab_bot.model.policy import EQUAL_BLOCKS, Policy
 from ailab_bot.stats.compare import describe, log_ratios
 from ailab_bot.stats.evidence import Pairs, log_capital, shift_gains, tail_gains
 from ailab_bot.stats.sequential import (
@@ -330,3 +331,61 @@ def test_a_bias_does_not_carry_trials_over_the_gap_that_makes_them_slow() -> Non
     found = decide(samples, [RULE] * len(samples))
     in_some = sum(d.announced and d.shape is Shape.TAIL for d in found)
     assert at_most(in_some, len(found), POLICY.error)
+
+
+EQUAL = replace(
+    RULE, equal_blocks=POLICY.max_blocks, equal_odds=POLICY.equal_odds, equal_least=EQUAL_BLOCKS
+)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_equal_counts_announce_nothing_that_would_not_be_announced_without(source: str) -> None:
+    """A claim of them, true or forged, can stop a measurement and never start an alarm."""
+    for effect in (0.0, 0.02):
+        plain, equal = (decisions(source, effect, 2000, rule) for rule in (RULE, EQUAL))
+        for before, after in zip(plain, equal, strict=True):
+            assert after.blocks <= before.blocks
+            if after.announced:
+                assert after == before
+    clean = decisions(source, 0.0, 2000, EQUAL)
+    announced = sum(decision.announced for decision in clean)
+    assert at_most(announced, len(clean), POLICY.error)
+
+
+def test_equal_counts_end_a_clean_measurement_much_sooner() -> None:
+    plain, equal = (
+        np.mean([decision.blocks for decision in decisions("recorded", 0.0, 2000, rule)])
+        for rule in (RULE, EQUAL)
+    )
+    assert equal < 0.8 * plain
+    found = decisions("recorded", 0.0, 2000, EQUAL)
+    assert min(decision.blocks for decision in found) == EQUAL_BLOCKS
+    assert any(decision.by_counts for decision in found)
+    assert not any(decision.by_counts for decision in decisions("recorded", 0.0, 2000))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(("effect", "found", "missed"), [(0.05, 0.6, 0.15), (0.10, 0.98, 0.004)])
+def test_an_effect_that_counts_do_not_show_is_still_found(
+    source: str, effect: float, found: float, missed: float
+) -> None:
+    decided = decisions(source, effect, 1000, EQUAL)
+    assert share(decided, Direction.UP) > found
+    assert at_most(sum(d.found is Direction.CLEAN for d in decided), len(decided), missed)
+
+
+def test_equal_counts_weigh_nothing_once_the_blocks_speak_of_an_effect() -> None:
+    """Blocks that screened a slowdown, then none: NO_CHANGE needs all that it ever needs."""
+    base = np.exp(np.random.default_rng(5).normal(0, 0.01, 40))
+    head = base * np.where(np.arange(40) < 7, 1.12, 1.0)
+    plain, equal = decide([Sample(base, head)] * 2, [RULE, EQUAL])
+    assert plain.screen is Direction.UP
+    assert equal == plain
+
+
+def test_slow_trials_of_head_take_the_advantage_away() -> None:
+    base = np.exp(np.random.default_rng(6).normal(0, 0.005, 40))
+    head = base * np.where(np.isin(np.arange(40), (1, 3, 4, 5)), 1.6, 1.0)
+    plain, equal = decide([Sample(base, head)] * 2, [RULE, EQUAL])
+    assert plain.blocks > EQUAL_BLOCKS
+    assert equal == plain
