@@ -40,7 +40,8 @@ class Job:
     """What is to be measured. `shas` by arm; `family` verdicts belong to the whole change.
 
     `capacity_s` runner-seconds may be spent here, None: no limit. With `all_or_nothing` a set-up
-    that fails ends the job before its first trial; otherwise it costs its scenario.
+    that fails ends the job before its first trial; otherwise it costs its scenario. With
+    `signature` both arms are recorded first, so that equal counts can end a measurement early.
     """
 
     repository: Repository
@@ -53,6 +54,7 @@ class Job:
     policy: Policy
     noise: Noise
     all_or_nothing: bool = True
+    signature: bool = True
 
 
 @dataclass

@@ -9,19 +9,23 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ailab_bot.errors import AilabError
 from ailab_bot.flows.explain import TracedImport, read_trace
+from ailab_bot.flows.signature import compare_footprints
 from ailab_bot.judge import judge
 from ailab_bot.measure.cores import thread_variables
 from ailab_bot.measure.environment import Environment, command_of, variables_of
 from ailab_bot.measure.execute import Execution, Launch, execute
 from ailab_bot.measure.quiet import QuietGate
 from ailab_bot.measure.worktree import Workplace
+from ailab_bot.model.footprint import Footprint
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.scenario import Scenario
+from ailab_bot.model.signature import Likeness
 from ailab_bot.model.trial import Arm, Outcome, Trial
 from ailab_bot.model.verdict import Stopped, Verdict
 from ailab_bot.model.wire import trial_to_json
@@ -36,6 +40,15 @@ BLOCKS_IN_HAND = 3
 #: Bytes of failed trials in one log, from where on output is no longer kept with them: a failure is
 #: evidence, its hundredth copy of one output is none, and whoever reads a log bounds its size.
 FAILURES_KEPT_BYTES = 4 << 20
+#: Of a scenario's capacity the part that recording one arm may take, as a recorded trial is slower
+#: than a plain one by a factor that nobody knows in advance. What is left has to do for the blocks.
+RECORDING_SHARE = 0.1
+#: So short a recording is always tried: it is over before anything else could be decided.
+SHORTEST_RECORDING_S = 1.0
+_NOT_RECORDED = (
+    "what both arms do could not be recorded (the program works without the recorder, or took too "
+    "long with it), so it is measured as if nothing were known"
+)
 
 
 @dataclass
@@ -73,13 +86,19 @@ def _append_line(path: Path, trial: Trial) -> None:
         os.fsync(file.fileno())
 
 
+#: Executes a bench's scenario once in an arm, recorded; None where that gave no footprint.
+Recorder = Callable[["Bench", Arm], Footprint | None]
+
+
 @dataclass(frozen=True)
 class Bench:
     """What measuring one scenario needs. `stop_after_s`: its share of the capacity, or None.
 
     `family` verdicts belong to the whole change. `cores` and `threads` hold for every trial of both
     arms (empty, None: as they are). `gate` watches the machine; None: nobody does. `machine` is
-    noted with every trial. With `until_known` no block runs after the judge knows.
+    noted with every trial. With `until_known` no block runs after the judge knows. `recorder`
+    records the warm-up of both arms; None: a plain one, and nothing is known of what they do.
+    `likeness`: what the recordings say of the arms, noted with every trial.
     """
 
     scenario: Scenario
@@ -94,6 +113,8 @@ class Bench:
     gate: QuietGate | None = None
     machine: str = ""
     until_known: bool = True
+    recorder: Recorder | None = None
+    likeness: Likeness | None = None
 
     def judge(self, log: TrialLog) -> tuple[Verdict, ...]:
         """The scenario's verdicts so far."""
@@ -118,16 +139,40 @@ class Bench:
         )
 
 
-def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> float:
-    """Measure until decided, given up, or out of capacity. Returns the runner-seconds spent."""
+@dataclass(frozen=True)
+class Recording:
+    """What the recorded warm-up gave: `footprints` of both arms, or none and perhaps why."""
+
+    footprints: Mapping[Arm, Footprint] = field(default_factory=dict)
+    why_not: str = ""
+
+    @property
+    def likeness(self) -> Likeness | None:
+        difference = compare_footprints(self.footprints)
+        return None if difference is None else difference.likeness
+
+
+def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> Recording:
+    """Measure until decided, given up, or out of capacity. Returns what was recorded before."""
     started = time.monotonic()
-    block = _warm_up(bench, log, progress)
+    recording = _record(bench, progress)
+    recorded_s = time.monotonic() - started
+    block = 0
+    if not recording.footprints:
+        block = _warm_up(bench, log, progress)
+        if block:  # the program fails anyway, which is not the recording's doing
+            recording = replace(recording, why_not="")
+        elif recording.why_not:
+            progress.note(f"{bench.scenario.id}: {recording.why_not}")
     if _failed_alike(log.of(bench.scenario.id)):
-        return time.monotonic() - started
-    tried = 0
+        return recording
+    bench = replace(bench, likeness=recording.likeness)
+    warm, tried = 0 if recording.footprints else 1, 0
     while not _is_hopeless(log.of(bench.scenario.id)) and block < bench.policy.max_blocks:
         spent_s = time.monotonic() - started
-        per_block_s = spent_s / (tried + 1)  # the warm-up is as long as a block
+        # A plain warm-up is as long as a block, and a recorded one longer by an unknown factor.
+        counted_s = spent_s - recorded_s if warm + tried else spent_s
+        per_block_s = counted_s / max(tried + warm, 1)
         if bench.stop_after_s is not None and spent_s + per_block_s > bench.stop_after_s:
             progress.note(f"{bench.scenario.id}: its share of the capacity is used up")
             break
@@ -142,7 +187,7 @@ def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> float:
         _show(bench, progress, verdicts, block, per_block_s, spent_s)
         if bench.until_known and _is_decided(verdicts, bench.policy):
             break
-    return time.monotonic() - started
+    return recording
 
 
 def trace_imports(bench: Bench, arm: Arm) -> tuple[TracedImport, ...]:
@@ -151,6 +196,31 @@ def trace_imports(bench: Bench, arm: Arm) -> tuple[TracedImport, ...]:
     path.unlink(missing_ok=True)
     execution = execute(bench.launch(arm, hash_seed=1, trace=path))
     return read_trace(path) if execution.outcome is Outcome.OK else ()
+
+
+def _record(bench: Bench, progress: Progress) -> Recording:
+    """One recorded, untimed trial per arm: it fills the caches as a plain warm-up does.
+
+    Where one arm's gives nothing, the other is not asked, and both are warmed as ever: recording
+    may break a program that works (one that sets a profile function of its own), or take too long.
+    """
+    if bench.recorder is None:
+        return Recording()
+    timeout_s = bench.scenario.timeout_s
+    if bench.stop_after_s is not None:
+        timeout_s = min(timeout_s, max(RECORDING_SHARE * bench.stop_after_s, SHORTEST_RECORDING_S))
+    limited = replace(bench, scenario=replace(bench.scenario, timeout_s=timeout_s))
+    footprints: dict[Arm, Footprint] = {}
+    for arm in arms_of_block(bench.seed, bench.scenario.id, -1):
+        progress.activity(bench.scenario.id, f"recording {arm.value}")
+        try:
+            footprint = bench.recorder(limited, arm)
+        except AilabError:
+            footprint = None  # what ails the machine shows in the plain warm-up, too
+        if footprint is None:
+            return Recording(why_not=_NOT_RECORDED)
+        footprints[arm] = footprint
+    return Recording(footprints)
 
 
 def _warm_up(bench: Bench, log: TrialLog, progress: Progress) -> int:
@@ -207,6 +277,7 @@ def _trial(bench: Bench, block: int, order: int, arm: Arm, execution: Execution)
         machine=bench.machine,
         judged=bench.scenario.metrics,
         family=bench.family,
+        signature=bench.likeness,
     )
 
 
