@@ -50,6 +50,7 @@ class Config:
     gate_anyway: tuple[str, ...] = ()
     github: GitHub = field(default_factory=GitHub)
     selection: Selection = field(default_factory=Selection)
+    signature: bool = True
 
     @property
     def folder(self) -> Path:
@@ -81,6 +82,7 @@ def load_config(path: Path | None, root: Path) -> Config:
             "gate_anyway": file.ids,
             "github": own.github,
             "selection": own.selection,
+            "signature": file.flag,
         }
     )
     file.raise_problems()
