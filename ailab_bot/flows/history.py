@@ -27,7 +27,6 @@ from pathlib import Path
 from ailab_bot.gh.client import Run
 from ailab_bot.ledger.git_branch import append
 from ailab_bot.ledger.places import LedgerError, Place, RecordConflictError, is_place
-from ailab_bot.ledger.plumbing import Ledger
 from ailab_bot.ledger.reading import Entry, list_entries, list_since, read_entries
 from ailab_bot.ledger.records import (
     CHANGE,
@@ -39,6 +38,7 @@ from ailab_bot.ledger.records import (
     record_to_json,
     split_name,
 )
+from ailab_bot.ledger.scratch import Ledger
 from ailab_bot.model import strictjson
 from ailab_bot.model.report import Report
 from ailab_bot.model.wire import results_to_json

@@ -29,7 +29,7 @@ from ailab_bot.ledger.places import (
     day_of,
     is_place,
 )
-from ailab_bot.ledger.plumbing import Ledger, Scratch, read_blobs
+from ailab_bot.ledger.plumbing import read_blobs
 from ailab_bot.ledger.reading import (
     LARGEST_VIEW_BYTES,
     Entry,
@@ -51,6 +51,7 @@ from ailab_bot.ledger.records import (
     place_of,
     read_record,
 )
+from ailab_bot.ledger.scratch import Ledger, Scratch
 
 #: GitHub runs a workflow again until 30 days after it began, a run may take 35 days, and the
 #: sweeper makes its record again within 5 days of its end. Later none of a day's records is made
@@ -168,7 +169,7 @@ def _prepare(
     git: Scratch, tip: str, now: datetime, before: date, views: Mapping[str, Build]
 ) -> _Work:
     skipped: Counter[str] = Counter()
-    loose = list_entries(git.root, tip)
+    loose = list_entries(git.here, tip)
     old = [entry for entry in loose if (day_of(entry.place) or date.max) < before]
     made = _views(git, tip, views, skipped)
     git.fetch_blobs([entry.blob for entry in old])
@@ -179,10 +180,10 @@ def _prepare(
         made = {**{name: view.data for name, view in _views_known(git, tip, views)}, **made}
     for reason, count in unread.items():
         skipped[reason] = max(skipped[reason], count)
-    covered = tree_at(git.root, tip, RECORDS) or ""
+    covered = tree_at(git.here, tip, RECORDS) or ""
     if archived and made:
         trimmed = git.import_commit(tip, "", _removals(loose, archived))
-        covered = tree_at(git.root, trimmed, RECORDS) or ""
+        covered = tree_at(git.here, trimmed, RECORDS) or ""
     limit = now - timedelta(days=_VIEW_DAYS)
     others = _views_known(git, tip, set(_names(git, tip)) - set(views))
     stale = tuple(name for name, view in others if view.when < limit)
@@ -194,15 +195,15 @@ def _still_holds(git: Scratch, tip: str, work: _Work) -> bool:
     if tip == work.tip:
         return True
     if any(
-        tree_at(git.root, tip, each) != tree_at(git.root, work.tip, each)
+        tree_at(git.here, tip, each) != tree_at(git.here, work.tip, each)
         for each in (VIEW, ARCHIVE)
     ):
         return False
-    return set(work.archived) <= set(list_entries(git.root, tip))
+    return set(work.archived) <= set(list_entries(git.here, tip))
 
 
 def _commit(git: Scratch, tip: str, now: datetime, work: _Work) -> str:
-    changes = list(_removals(list_entries(git.root, tip), work.archived))
+    changes = list(_removals(list_entries(git.here, tip), work.archived))
     changes += (_inline(part.place, part.data) for part in work.parts)
     about = {"schema": 1, "commit": work.tip, "when": int(now.timestamp())}
     text = json.dumps(about, sort_keys=True).encode() + b"\n"
@@ -257,8 +258,8 @@ def _views(
     before = dict(_views_known(git, tip, views))
     for name, build in views.items():
         view = before.get(name)
-        parts = () if view else list_parts(git.root, tip)
-        entries = list_since(git.root, tip, name).entries if view else list_entries(git.root, tip)
+        parts = () if view else list_parts(git.here, tip)
+        entries = list_since(git.here, tip, name).entries if view else list_entries(git.here, tip)
         if view and not entries:
             continue
         git.fetch_blobs([each.blob for each in (*parts, *entries)])
@@ -279,8 +280,8 @@ def _views(
 def _records(
     git: Scratch, parts: Iterable[Entry], entries: Iterable[Entry], skipped: Counter[str]
 ) -> Iterator[Record]:
-    yield from read_parts(git.root, parts, skipped)
-    yield from (record for _, record in read_entries(git.root, entries, skipped))
+    yield from read_parts(git.here, parts, skipped)
+    yield from (record for _, record in read_entries(git.here, entries, skipped))
 
 
 def _names(git: Scratch, tip: str) -> list[str]:
@@ -292,8 +293,8 @@ def _names(git: Scratch, tip: str) -> list[str]:
 def _views_known(git: Scratch, tip: str, names: Iterable[str]) -> list[tuple[str, View]]:
     wanted = set(names)
     known = [name for name in _names(git, tip) if name in wanted]
-    git.fetch_blobs([entry.blob for name in known for entry in view_files(git.root, tip, name)])
-    found = ((name, read_view(git.root, tip, name)) for name in known)
+    git.fetch_blobs([entry.blob for name in known for entry in view_files(git.here, tip, name)])
+    found = ((name, read_view(git.here, tip, name)) for name in known)
     return [(name, view) for name, view in found if view is not None]
 
 
@@ -327,7 +328,7 @@ def _readable(
     git: Scratch, entries: list[Entry], skipped: Counter[str]
 ) -> Iterator[tuple[Entry, bytes]]:
     """What is a record, as one line. The rest stays loose, where it can be looked at."""
-    blobs = read_blobs(git.root, (each.blob for each in entries), LARGEST_BYTES)
+    blobs = read_blobs(git.here, (each.blob for each in entries), LARGEST_BYTES)
     for entry, (_, data, size) in zip(entries, blobs, strict=True):
         if data is None:
             skipped[Skip.MISSING if size < 0 else Skip.LARGE] += 1

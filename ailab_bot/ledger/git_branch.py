@@ -19,14 +19,8 @@ from ailab_bot.ledger.places import (
     check_place,
     is_place,
 )
-from ailab_bot.ledger.plumbing import (
-    FaultError,
-    Ledger,
-    Scratch,
-    blob_id,
-    scratch,
-    unbound_environ,
-)
+from ailab_bot.ledger.plumbing import FaultError, blob_id
+from ailab_bot.ledger.scratch import Ledger, Scratch, scratch
 
 __all__ = [
     "MOST_FAULTS",
@@ -39,7 +33,6 @@ __all__ = [
     "check_place",
     "is_place",
     "push_in_turn",
-    "unbound_environ",
 ]
 
 _T = TypeVar("_T")
