@@ -56,11 +56,7 @@ class Repository:
         """Output of a git command that must succeed; RunnerError where it does not."""
         result = _git(arguments, cwd or self.root)
         if result.returncode:
-            raise RunnerError(
-                f"git {arguments[0]} failed",
-                why=result.stderr.strip(),
-                advice="Run the same command in the repository to see whether it is damaged.",
-            )
+            raise _failed(arguments[0], result.stderr)
         return result.stdout
 
     def resolve(self, ref: str) -> Commit:
@@ -98,7 +94,7 @@ class Repository:
         entries = [(row.partition("\t")[0].split(), row.partition("\t")[2]) for row in rows if row]
         wanted = [(meta[0], meta[2], path) for meta, path in entries if meta[1] == "blob"]
         for (mode, _, path), data in zip(
-            wanted, self._blobs([b for _, b, _ in wanted]), strict=True
+            wanted, self.read_blobs([b for _, b, _ in wanted]), strict=True
         ):
             place = folder / path
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -108,9 +104,17 @@ class Repository:
                 place.write_bytes(data)
                 place.chmod(0o755 if mode == "100755" else 0o644)
 
-    def _blobs(self, ids: Sequence[str]) -> list[bytes]:
+    def git_bytes(self, *arguments: str, request: bytes = b"") -> bytes:
+        """Output, as it is, of a git command that reads `request` and must succeed."""
+        result = _git_bytes(arguments, self.root, request)
+        if result.returncode:
+            raise _failed(arguments[0], result.stderr.decode("utf-8", "replace"))
+        return result.stdout
+
+    def read_blobs(self, ids: Sequence[str]) -> list[bytes]:
+        """What the blobs hold, in their order; RunnerError where one is not here."""
         request = "".join(f"{blob}\n" for blob in ids).encode()
-        answer = _git_bytes(("cat-file", "--batch"), self.root, request)
+        answer = _git_bytes(("cat-file", "--batch"), self.root, request).stdout
         found, place = [], 0
         for blob in ids:
             end = answer.find(b"\n", place)
@@ -290,8 +294,18 @@ def open_repository(path: Path) -> Repository:
     return Repository(Path(result.stdout.rstrip("\n")))
 
 
-def _git_bytes(arguments: Sequence[str], cwd: Path, request: bytes) -> bytes:
-    """Output of a git command that reads `request`; what it lacks it says in its output."""
+def _failed(command: str, error: str) -> RunnerError:
+    return RunnerError(
+        f"git {command} failed",
+        why=error.strip(),
+        advice="Run the same command in the repository to see whether it is damaged.",
+    )
+
+
+def _git_bytes(
+    arguments: Sequence[str], cwd: Path, request: bytes
+) -> subprocess.CompletedProcess[bytes]:
+    """A git command that reads `request`; what it lacks it says in its output."""
     return subprocess.run(
         ["git", *_SETTINGS, *arguments],
         cwd=cwd,
@@ -299,7 +313,7 @@ def _git_bytes(arguments: Sequence[str], cwd: Path, request: bytes) -> bytes:
         input=request,
         capture_output=True,
         check=False,
-    ).stdout
+    )
 
 
 def _variables() -> dict[str, str]:
