@@ -154,13 +154,13 @@ def _expected_s(clone: Path, tip: str, wanted: frozenset[str]) -> dict[str, floa
         entries, known = list_entries(clone, tip, (Kind.VERDICT,)), {}
     newest = _newest(known or {}, entries, wanted)
     asked = [each for own in newest.values() for each in own.values() if isinstance(each, Entry)]
-    read = {entry.place: record for entry, record in read_entries(clone, asked, Counter())}
+    read = {entry.path: record for entry, record in read_entries(clone, asked, Counter())}
     found: dict[str, float] = {}
     for scenario, runs in newest.items():
         seconds = []
         for each in runs.values():
             if isinstance(each, Entry):
-                record = read.get(each.place)
+                record = read.get(each.path)
                 seconds += [] if record is None else [_clipped(record.runner_seconds)]
             else:
                 seconds.append(_clipped(each))
@@ -179,7 +179,7 @@ def _newest(
         scenario: dict(known[scenario]) for scenario in wanted if scenario in known
     }
     for entry in entries:
-        words = split_name(entry.place[-1])
+        words = split_name(entry.path.rpartition("/")[2])
         if words is None or words[0] not in wanted:
             continue
         scenario, run, attempt = words

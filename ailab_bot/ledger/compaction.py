@@ -35,6 +35,7 @@ from ailab_bot.ledger.reading import (
     Entry,
     View,
     list_entries,
+    list_files,
     list_parts,
     list_since,
     read_entries,
@@ -182,7 +183,7 @@ def _prepare(
         skipped[reason] = max(skipped[reason], count)
     covered = tree_at(git.here, tip, RECORDS) or ""
     if archived and made:
-        trimmed = git.import_commit(tip, "", _removals(loose, archived))
+        trimmed = git.import_commit(tip, "", _removals(git, tip, archived))
         covered = tree_at(git.here, trimmed, RECORDS) or ""
     limit = now - timedelta(days=_VIEW_DAYS)
     others = _views_known(git, tip, set(_names(git, tip)) - set(views))
@@ -203,7 +204,7 @@ def _still_holds(git: Scratch, tip: str, work: _Work) -> bool:
 
 
 def _commit(git: Scratch, tip: str, now: datetime, work: _Work) -> str:
-    changes = list(_removals(list_entries(git.here, tip), work.archived))
+    changes = list(_removals(git, tip, work.archived))
     changes += (_inline(part.place, part.data) for part in work.parts)
     about = {"schema": 1, "commit": work.tip, "when": int(now.timestamp())}
     text = json.dumps(about, sort_keys=True).encode() + b"\n"
@@ -221,7 +222,7 @@ def _commit(git: Scratch, tip: str, now: datetime, work: _Work) -> str:
 
 def _check(git: Scratch, tip: str, commit: str, work: _Work) -> None:
     """LedgerError unless exactly the archived records have gone, and each lies in an archive."""
-    expected = dict.fromkeys(("/".join(entry.place) for entry in work.archived), "D")
+    expected = dict.fromkeys((entry.path for entry in work.archived), "D")
     expected |= dict.fromkeys(("/".join(part.place) for part in work.parts), "A")
     changes = git.changes(tip, commit, f":(exclude){VIEW}")
     lines = sum(1 for part in work.parts for _ in archive.unpack(part.data))
@@ -241,13 +242,18 @@ def _remove(*place: str) -> bytes:
     return f"D {'/'.join(place)}\n".encode()
 
 
-def _removals(loose: Iterable[Entry], archived: Iterable[Entry]) -> Iterator[bytes]:
-    """A day that goes as a whole takes one line; git needs a second for a thousand others."""
-    left = Counter(entry.place[:4] for entry in loose)
-    gone = Counter(entry.place[:4] for entry in archived)
+def _removals(git: Scratch, tip: str, archived: Iterable[Entry]) -> Iterator[bytes]:
+    """A day that goes as a whole, with nothing else in it, takes one line: git needs a second for
+    some thousand others."""
+    left = Counter(_day_folder(entry) for entry in list_files(git.here, tip, RECORDS))
+    gone = Counter(_day_folder(entry) for entry in archived)
     whole = {day for day, count in gone.items() if left[day] == count}
-    yield from (_remove(*day) for day in sorted(whole))
-    yield from (_remove(*entry.place) for entry in archived if entry.place[:4] not in whole)
+    yield from (_remove(day) for day in sorted(whole))
+    yield from (_remove(each.path) for each in archived if _day_folder(each) not in whole)
+
+
+def _day_folder(entry: Entry) -> str:
+    return entry.path.rsplit("/", 2)[0]
 
 
 def _views(
@@ -302,7 +308,7 @@ def _parts(
     git: Scratch, old: Iterable[Entry], archived: list[Entry], skipped: Counter[str]
 ) -> Iterator[_Part]:
     """The archive's new parts; what is in them is added to `archived`, in their order."""
-    by_year = sorted(old, key=lambda entry: entry.place)
+    by_year = sorted(old, key=lambda entry: entry.path)
     for (kind, year), group in groupby(by_year, key=lambda entry: entry.place[1:3]):
         lines: list[bytes] = []
         size, first = 0, ""
@@ -338,7 +344,10 @@ def _readable(
         except NotARecordError as error:
             skipped[error.skip] += 1
             continue
-        if place_of(record) != entry.place or data.count(b"\n") != 1 or data[-1:] != b"\n":
+        if place_of(record) != entry.place:
             skipped[Skip.MISPLACED] += 1
+            continue
+        if data.count(b"\n") != 1 or data[-1:] != b"\n":  # laid out by somebody else
+            skipped[Skip.DAMAGED] += 1
             continue
         yield entry, data

@@ -19,7 +19,6 @@ from ailab_bot.ledger.places import (
     DEPTH,
     RECORDS,
     VIEW,
-    LedgerError,
     Place,
     day_of,
     is_place,
@@ -45,12 +44,16 @@ MOST_LOOSE = 100_000
 SETTLED = timedelta(minutes=5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """A file on the branch: where it lies and git's id of its bytes."""
+    """A file on the branch: its path, and git's id of its bytes. There may be a million."""
 
-    place: Place
+    path: str
     blob: str
+
+    @property
+    def place(self) -> Place:
+        return tuple(self.path.split("/"))
 
 
 @dataclass(frozen=True)
@@ -78,17 +81,22 @@ def list_entries(
     clone: Path, tip: str, kinds: Collection[Kind] = (), since: date | None = None
 ) -> tuple[Entry, ...]:
     """The loose records, by place; files with other names are none."""
-    if not tree_at(clone, tip, RECORDS):
+    return _loose(list_files(clone, tip, RECORDS, kinds), since)
+
+
+def list_files(clone: Path, tip: str, top: str, kinds: Collection[Kind] = ()) -> tuple[Entry, ...]:
+    """Every file below a folder of the branch, whatever its name."""
+    if not tree_at(clone, tip, top):
         return ()
-    folders = [f"{RECORDS}/{kind}" for kind in kinds] or [RECORDS]
+    folders = [f"{top}/{kind}" for kind in kinds] or [top]
     words = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", tip, "--", *folders)
     rows = out_of_git(clone, *words).decode("utf-8", "replace").split("\0")
-    return _loose((_entry(row.partition("\t")) for row in rows if row), since)
+    return tuple(_entry(row.partition("\t")) for row in rows if row)
 
 
 def _entry(parts: tuple[str, str, str]) -> Entry:
     meta, _, path = parts
-    return Entry(tuple(path.split("/")), meta.split()[2])
+    return Entry(path, meta.split()[2])
 
 
 def _loose(entries: Iterable[Entry], since: date | None) -> tuple[Entry, ...]:
@@ -100,12 +108,7 @@ def _loose(entries: Iterable[Entry], since: date | None) -> tuple[Entry, ...]:
 
 def list_parts(clone: Path, tip: str, kinds: Collection[Kind] = ()) -> tuple[Entry, ...]:
     """The archive's parts."""
-    if not tree_at(clone, tip, ARCHIVE):
-        return ()
-    folders = [f"{ARCHIVE}/{kind}" for kind in kinds] or [ARCHIVE]
-    words = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", tip, "--", *folders)
-    rows = out_of_git(clone, *words).decode("utf-8", "replace").split("\0")
-    found = (_entry(row.partition("\t")) for row in rows if row)
+    found = list_files(clone, tip, ARCHIVE, kinds)
     return tuple(each for each in found if len(each.place) == 4 and is_place(each.place))
 
 
@@ -235,7 +238,7 @@ def _added(clone: Path, covered: str, tip: str, kinds: Collection[Kind]) -> tupl
     for meta, path in zip(rows[::2], rows[1::2], strict=False):
         _, _, _, blob, letter = meta.split()
         if letter == "A":
-            found.append(Entry((RECORDS, *path.split("/")), blob))
+            found.append(Entry(f"{RECORDS}/{path}", blob))
     return _loose(found, None)
 
 
@@ -255,12 +258,3 @@ def tree_at(clone: Path, tip: str, path: str) -> str | None:
     words = ("--literal-pathspecs", "ls-tree", "-d", "-z", "--full-tree", tip, "--", path)
     row = out_of_git(clone, *words).decode("utf-8", "replace").rstrip("\0")
     return row.partition("\t")[0].split()[2] if row else None
-
-
-def has_commit(clone: Path, tip: str) -> bool:
-    """Whether the clone knows the commit."""
-    try:
-        out_of_git(clone, "cat-file", "-e", f"{tip}^{{commit}}")
-    except LedgerError:
-        return False
-    return True
