@@ -1,0 +1,135 @@
+"""How probably a change moves a scenario by a relevant effect: by hand-set weights, or learned.
+
+Proofs have probability 0. Refuses to use a model that was trained on other features than today's:
+then the weights set by hand speak, and `basis_of` says so. No scipy here: plans are made often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ailab_bot.model.learned import Learned
+from ailab_bot.plan.features import INDEX, NAMES, VERSION, Features
+
+Array = NDArray[np.float64]
+
+#: Log odds of what touches a scenario by nothing that counts: 0.2 %. A change of a function that
+#: takes a tenth of the time has to make it slower by a fifth to be relevant at 2 %, and few do.
+INTERCEPT = -6.2
+#: What each feature adds. The code's share of time is the strongest: with 1 decade above 0.01 %
+#: (0.1 %) 0.6 %, with 1 % 3 %, with 10 % 17 %, with half of the time 60 %. The others say how
+#: often a touch of that kind costs time: definitions, builds and dependencies in about one of ten,
+#: a configuration in one of twenty. A token is worth what it usually costs beside a start-up of
+#: seconds: sleeps, networks and heavy imports a lot, a line of log nearly nothing.
+WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {
+        "unknown": 3.5,
+        "near": 1.0,
+        "content": 1.8,
+        "appears": 1.0,
+        "vanishes": 1.5,
+        "dependency": 3.5,
+        "build": 4.0,
+        "scenario": 4.0,
+        "config_file": 1.0,
+        "data_file": 1.0,
+        "share": 1.5,
+        "log_share": 1.6,
+        "module_body": 0.5,
+        "log_functions": 0.2,
+        "pair_history": 0.5,
+        "path_history": 0.2,
+        "scenario_history": 0.4,
+        "lately": 0.5,
+        "new_import": 0.8,
+        "new_heavy_import": 2.0,
+        "new_unloaded": 1.0,
+        "new_sleep": 2.5,
+        "new_logging": 0.2,
+        "new_network": 2.0,
+        "new_subprocess": 2.0,
+        "new_files": 0.8,
+        "new_loop": 0.6,
+        "new_uncached": 1.2,
+        "new_cached": 0.8,
+        "new_device": 1.0,
+        "new_workers": 1.5,
+        "signature": 1.5,
+    }
+)
+#: Nothing is certain that is not proved.
+LEAST, MOST = 1e-4, 0.99
+#: Digits of a probability: two machines must find the same plan.
+_DIGITS = 6
+
+_BY_HAND = np.array([WEIGHTS.get(name, 0.0) for name in NAMES])
+
+
+def predict(rows: Sequence[Features], model: Learned | None = None) -> tuple[float, ...]:
+    """The probability of each row; see `features.rows_of`."""
+    if not rows:
+        return ()
+    values = np.asarray(rows, dtype=np.float64)
+    log_odds = log_odds_by_hand(values)
+    if model is not None and not why_unusable(model):
+        log_odds = corrected(log_odds, values, model)
+    chance = np.clip(0.5 * (1.0 + np.tanh(0.5 * log_odds)), LEAST, MOST)
+    chance[values[:, INDEX["proved"]] > 0] = 0.0
+    return tuple(float(each) for each in np.round(chance, _DIGITS))
+
+
+def log_odds_by_hand(values: Array) -> Array:
+    """Of features, (rows, len(NAMES))."""
+    return np.asarray(INTERCEPT + values @ _BY_HAND, dtype=np.float64)
+
+
+def corrected(log_odds: Array, values: Array, model: Learned) -> Array:
+    """What the model makes of the log odds set by hand."""
+    terms = terms_of(values, model.terms)
+    scaled = (terms - np.array(model.means)) / np.array(model.scales)
+    learned = log_odds + model.intercept + scaled @ np.array(model.weights)
+    return np.asarray(model.slope * learned + model.shift, dtype=np.float64)
+
+
+def terms_of(values: Array, terms: Sequence[str]) -> Array:
+    """A column for each term; KeyError or ValueError where one names no feature."""
+    found = np.empty((len(values), len(terms)))
+    for place, term in enumerate(terms):
+        name, above, limit = term.partition(">")
+        if above:
+            found[:, place] = np.maximum(values[:, INDEX[name]] - float(limit), 0.0)
+            continue
+        one, times, two = term.partition("*")
+        column = values[:, INDEX[one]]
+        found[:, place] = column * values[:, INDEX[two]] if times else column
+    return found
+
+
+def why_unusable(model: Learned) -> str:
+    """Empty where the model was trained on today's features."""
+    if model.version != VERSION or model.features != NAMES:
+        return (
+            f"the model was trained on features of version {model.version}, these are of "
+            f"version {VERSION}"
+        )
+    try:
+        terms_of(np.zeros((1, len(NAMES))), model.terms)
+    except (KeyError, ValueError):
+        return "the model uses a feature that is not known here"
+    return ""
+
+
+def basis_of(model: Learned | None) -> str:
+    """What the probabilities rest on: one sentence for people."""
+    if model is None:
+        return "Probabilities are by weights set by hand: nothing was learned yet."
+    if why := why_unusable(model):
+        return f"Probabilities are by weights set by hand: {why}; `ailab train` makes a new one."
+    return (
+        f"Probabilities were learned from {model.labels} measured pairs of a change and a "
+        f"scenario up to {model.until}, {model.moved} of them with a relevant effect."
+    )

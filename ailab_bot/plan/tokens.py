@@ -1,0 +1,244 @@
+"""What a changed Python file newly does that may cost time before the first batch: imports, sleeps,
+calls to the network, loops around calls. Read off the syntax tree; nothing is run.
+
+A hint for prediction and never a proof: it knows names, not what they mean. Sources are hostile:
+what is too large or does not parse gives no tokens, and nothing is ever raised.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+#: Larger sources are not looked into: a tree takes about 100 times its source in memory.
+LARGEST_BYTES = 512 << 10
+#: Nodes of a tree that are looked at: 512 KiB of ordinary code have about 150,000.
+_MOST_NODES = 400_000
+MODULE = "<module>"
+
+
+class Token(StrEnum):
+    IMPORT = "import"
+    HEAVY_IMPORT = "heavy_import"
+    SLEEP = "sleep"
+    LOGGING = "logging"
+    NETWORK = "network"
+    SUBPROCESS = "subprocess"
+    FILES = "files"
+    LOOP = "loop"
+    UNCACHED = "uncached"
+    CACHED = "cached"
+    DEVICE = "device"
+    WORKERS = "workers"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """By qualified name what appears newly in that function (`<module>`: the file's own body).
+
+    `appeared`: functions that base does not have; who calls them changed, too. `imports`:
+    top-level names of modules that the file newly imports anywhere.
+    """
+
+    by_function: Mapping[str, frozenset[Token]] = field(default_factory=dict)
+    appeared: frozenset[str] = frozenset()
+    imports: frozenset[str] = frozenset()
+
+    def within(self, functions: tuple[str, ...]) -> frozenset[Token]:
+        """What these functions newly do, with the functions that are new. None named: all."""
+        names = {*functions, *self.appeared} if functions else self.by_function.keys()
+        found = (self.by_function.get(name, frozenset()) for name in names)
+        return frozenset[Token]().union(*found)
+
+
+NOTHING = Tokens()
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+#: Modules whose first import takes a tenth of a second or more on a usual machine.
+HEAVY = _set(
+    """torch torchvision torchaudio tensorflow keras jax flax transformers diffusers datasets
+    accelerate lightning pytorch_lightning deepspeed pandas polars scipy sklearn matplotlib seaborn
+    plotly bokeh cv2 skimage xgboost lightgbm numba cupy dask ray pyspark pyarrow spacy nltk gensim
+    librosa sympy statsmodels networkx boto3 google azure wandb mlflow sentence_transformers
+    onnxruntime gradio streamlit openai langchain peft triton bitsandbytes"""
+)
+_NETWORK = _set(
+    """requests urllib urllib3 httpx aiohttp socket http ftplib smtplib paramiko boto3 botocore
+    s3fs gcsfs fsspec huggingface_hub wandb mlflow grpc redis psycopg2 pymongo"""
+)
+_NETWORK_CALLS = _set("urlopen urlretrieve hf_hub_download snapshot_download")
+_SUBPROCESS = frozenset({"subprocess", "multiprocessing"})
+_SUBPROCESS_CALLS = _set("os.system os.popen os.fork os.execv os.spawnv Popen")
+_FILES_CALLS = _set(
+    """open glob iglob rglob walk scandir listdir iterdir read_csv read_parquet read_json
+    read_excel read_text read_bytes load loadtxt genfromtxt load_dataset safe_load memmap stat
+    exists is_file is_dir copytree rmtree"""
+)
+_LOGGING = frozenset({"logging", "loguru", "warnings"})
+_LOGGING_CALLS = _set("debug info warning error exception critical log")
+_CACHES = _set("lru_cache cache cached_property cached memoize memoized cached_method")
+_DEVICE_CALLS = _set("cuda compile jit script trace synchronize init_process_group")
+_WORKERS = _set("num_workers pin_memory persistent_workers prefetch_factor")
+_LOOPS = (
+    ast.For, ast.AsyncFor, ast.While,
+    ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
+)  # fmt: skip
+_Counts = dict[str, Counter[str]]
+
+
+def tokens_of(old: bytes | None, new: bytes | None) -> Tokens:
+    """What head's version of a file does more often than base's. None: that side has no file."""
+    before, after = _counts(old), _counts(new)
+    if before is None or after is None:
+        return NOTHING
+    found = {}
+    for name, counts in after.items():
+        earlier = before.get(name, Counter())
+        more = {word for word, number in counts.items() if number > earlier[word]}
+        less = {word for word, number in earlier.items() if number > counts[word]}
+        tokens = {Token(word) for word in more if not word.startswith(":")}
+        imported = {word[1:] for word in more if word.startswith(":")}
+        if imported:
+            tokens.add(Token.HEAVY_IMPORT if imported & HEAVY else Token.IMPORT)
+        if Token.CACHED in less:
+            tokens.add(Token.UNCACHED)
+        if tokens:
+            found[name] = frozenset(tokens)
+    imports = _imports(after) - _imports(before)
+    appeared = frozenset(after.keys() - before.keys()) - {MODULE}
+    return Tokens(found, appeared, frozenset(imports))
+
+
+def _imports(counts: _Counts) -> set[str]:
+    return {word[1:] for each in counts.values() for word in each if word.startswith(":")}
+
+
+def _counts(source: bytes | None) -> _Counts | None:
+    """Words by function; modules imported stand there as `:name`. None: it cannot be read."""
+    if source is None:
+        return {MODULE: Counter()}
+    if len(source) > LARGEST_BYTES:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+        names = _names(tree)
+        found: _Counts = {MODULE: Counter()}
+        for node, function in _nodes(tree):
+            found.setdefault(function, Counter()).update(_words(node, names))
+        return found
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, LookupError):
+        return None
+
+
+def _nodes(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
+    """Every node with the function that runs it. A class body runs where the class stands."""
+    stack: list[tuple[ast.AST, str, str]] = [(tree, MODULE, "")]
+    for _ in range(_MOST_NODES):
+        if not stack:
+            return
+        node, function, prefix = stack.pop()
+        yield node, function
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            own = prefix + node.name
+            yield ast.Pass(), own  # so that it is known, whatever it does
+            for each in node.decorator_list:
+                # What wraps a function belongs to it, whoever runs the decorator.
+                stack.append((each, own, prefix))
+                if _name(each).rpartition(".")[2] in _CACHES:
+                    yield ast.Constant(Token.CACHED), own
+            stack += [(each, function, prefix) for each in _defaults(node.args)]
+            stack += [(each, own, f"{own}.<locals>.") for each in node.body]
+        elif isinstance(node, ast.ClassDef):
+            stack += [(each, function, prefix) for each in (*node.decorator_list, *node.bases)]
+            stack += [(each, function, f"{prefix}{node.name}.") for each in node.body]
+        else:
+            stack += [(each, function, prefix) for each in ast.iter_child_nodes(node)]
+
+
+def _defaults(arguments: ast.arguments) -> list[ast.expr]:
+    return [*arguments.defaults, *(each for each in arguments.kw_defaults if each)]
+
+
+def _names(tree: ast.Module) -> dict[str, str]:
+    """What names that are imported anywhere in the file stand for."""
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for each in node.names:
+                first = each.name.partition(".")[0]
+                found[each.asname or first] = each.name if each.asname else first
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for each in node.names:
+                found[each.asname or each.name] = f"{node.module}.{each.name}"
+    return found
+
+
+def _words(node: ast.AST, names: Mapping[str, str]) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [":" + each.name.partition(".")[0] for each in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [] if node.level or not node.module else [":" + node.module.partition(".")[0]]
+    if isinstance(node, ast.Constant) and isinstance(node.value, Token):
+        return [node.value]
+    if isinstance(node, _LOOPS) and _calls_something(node):
+        return [Token.LOOP]
+    if isinstance(node, ast.Call):
+        return _call_words(node, names)
+    return []
+
+
+def _calls_something(loop: ast.AST) -> bool:
+    """Looks at most two levels deep into each statement: nested loops are found on their own."""
+    level = list(ast.iter_child_nodes(loop))
+    for _ in range(3):
+        if any(isinstance(each, ast.Call) for each in level):
+            return True
+        level = [below for each in level for below in ast.iter_child_nodes(each)]
+    return False
+
+
+def _call_words(node: ast.Call, names: Mapping[str, str]) -> list[str]:
+    said = _name(node.func)
+    first, dot, rest = said.partition(".")
+    full = names.get(first, first) + dot + rest
+    root, last = full.partition(".")[0], full.rpartition(".")[2]
+    found: list[str] = []
+    if last == "sleep":
+        found.append(Token.SLEEP)
+    if full == "print" or root in _LOGGING or (last in _LOGGING_CALLS and "log" in first.lower()):
+        found.append(Token.LOGGING)
+    if root in _NETWORK or last in _NETWORK_CALLS:
+        found.append(Token.NETWORK)
+    if root in _SUBPROCESS or full in _SUBPROCESS_CALLS or last == "Popen":
+        found.append(Token.SUBPROCESS)
+    elif last in _FILES_CALLS:
+        found.append(Token.FILES)
+    if last in _DEVICE_CALLS and (root == "torch" or last == "cuda"):
+        found.append(Token.DEVICE)
+    if last == "DataLoader" or any(each.arg in _WORKERS for each in node.keywords):
+        found.append(Token.WORKERS)
+    return found
+
+
+def _name(node: ast.expr) -> str:
+    """`a.b.c` of names and attributes; of anything else what stands behind it, as `.c`."""
+    parts: list[str] = []
+    while True:
+        if isinstance(node, ast.Call):
+            node = node.func
+        elif isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        else:
+            parts.append(node.id if isinstance(node, ast.Name) else "")
+            return ".".join(reversed(parts))
