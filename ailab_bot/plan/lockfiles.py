@@ -235,11 +235,10 @@ def _pyproject_build(text: str) -> object:
     for key in _NO_BUILD:
         project.pop(key, None)
     tools = document.pop("tool", {})
-    document["tool"] = {name: each for name, each in tools.items() if name in _BUILD_TOOLS}
-    poetry = document["tool"].get("poetry", {})
     for key in ("dependencies", "dev-dependencies", "group"):
-        poetry.pop(key, None)
-    return {name: each for name, each in document.items() if each}
+        tools.get("poetry", {}).pop(key, None)
+    tables = {f"tool.{name}": each for name, each in tools.items() if name in _BUILD_TOOLS}
+    return {name: each for name, each in {**document, **tables}.items() if each}
 
 
 def _config(text: str) -> ConfigParser:
