@@ -1,4 +1,4 @@
-"""Signatures are compared as what they are: exact counts, noisy ones, and sizes of edited files."""
+"""Signatures are compared as what they are: exact counts, noisy counts, and sizes."""
 
 from __future__ import annotations
 
