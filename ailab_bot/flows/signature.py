@@ -14,8 +14,8 @@ from ailab_bot.model.signature import CountChange, Likeness, SignatureDifference
 from ailab_bot.model.trial import Arm
 
 #: Calls of one program differ from run to run by this share at the most: sets are walked in the
-#: order of addresses, and what another thread has done by then is chance. In eight recordings of one
-#: commit of the `language-model` scenario, the calls of C functions spread by 0.15 %, those of
+#: order of addresses, and what another thread has done by then is chance. In eight recordings of
+#: one commit of the `language-model` scenario, the calls of C functions spread by 0.15 %, those of
 #: Python by 0.04 % (`python bench/signature.py --real`); everything else was always the same.
 CALLS_TOLERANCE = 0.005
 #: Logs and caches that a program reads again grow a little from run to run.
