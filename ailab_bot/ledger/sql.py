@@ -200,7 +200,7 @@ def open_store(url: str) -> SqlStore:
     """Connect, and make the tables where there are none. LedgerError where it cannot be reached."""
     try:
         address = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # their texts hold the address
         raise _bad_address("It is no URL.") from None
     if address.drivername.partition("+")[0] not in {"postgresql", "postgres"}:
         raise _bad_address("Its scheme is not postgresql.")
