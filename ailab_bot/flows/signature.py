@@ -7,7 +7,7 @@ signatures in, a likeness and words out; what a likeness is worth is the judge's
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from ailab_bot.model.footprint import Executed, Footprint, Signature
 from ailab_bot.model.signature import CountChange, Likeness, SignatureDifference
@@ -55,10 +55,15 @@ def compare_signatures(base: Signature, head: Signature) -> SignatureDifference:
 
 
 def compare_footprints(footprints: Mapping[Arm, Footprint]) -> SignatureDifference | None:
-    """None where an arm's counts are not known, or miss something that it did."""
-    both = [footprints.get(arm) for arm in Arm]
-    signatures = [each.signature for each in both if each is not None and not each.unseen]
-    known = [each for each in signatures if each is not None]
+    """None where an arm's counts are not known, or miss something that it did.
+
+    The recorder counts files beside the repository's, of which the footprint has the paths.
+    """
+    known = [
+        replace(each.signature, files=each.signature.files + len(each.files))
+        for each in (footprints.get(arm) for arm in Arm)
+        if each is not None and each.signature is not None and not each.unseen
+    ]
     return compare_signatures(known[0], known[1]) if len(known) == len(Arm) else None
 
 

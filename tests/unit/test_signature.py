@@ -15,7 +15,7 @@ from ailab_bot.flows.signature import (
     difference_text,
     moved_functions,
 )
-from ailab_bot.model.footprint import Executed, Footprint, Signature
+from ailab_bot.model.footprint import Executed, Footprint, Signature, Use
 from ailab_bot.model.signature import CountChange, Likeness
 from ailab_bot.model.trial import Arm
 
@@ -89,6 +89,15 @@ def test_nothing_is_known_without_both_counts_or_where_the_recorder_could_not_lo
         assert difference_text({Arm.BASE: whole, Arm.HEAD: other}) == ""
     assert compare_footprints({Arm.HEAD: whole}) is None
     assert compare_footprints({}) is None
+
+
+def test_a_file_more_of_the_repository_is_a_difference() -> None:
+    base = replace(footprint(ONE), files={"train.py": frozenset({Use.IMPORTED})})
+    head = replace(base, files={**base.files, "conf.yml": frozenset({Use.OPENED})})
+    found = compare_footprints({Arm.BASE: base, Arm.HEAD: head})
+    assert found is not None
+    assert found.likeness is Likeness.DIFFERENT
+    assert difference_text({Arm.BASE: base, Arm.HEAD: head}) == "1 more file"
 
 
 def test_what_grew_is_said_with_numbers() -> None:
