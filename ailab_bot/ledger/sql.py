@@ -220,8 +220,12 @@ def open_store(url: str) -> SqlStore:
     except (ImportError, SQLAlchemyError) as error:
         raise _bad_address(redact(str(error))) from None
     store = SqlStore(engine, redact)
-    with store._said("opened"):
-        _make_tables(engine)
+    try:
+        with store._said("opened"):
+            _make_tables(engine)
+    except BaseException:
+        store.close()
+        raise
     return store
 
 
