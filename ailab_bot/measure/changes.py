@@ -6,7 +6,6 @@ settings or attributes name: no external diff, no text conversion, no hook.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 from ailab_bot.errors import RunnerError
@@ -26,8 +25,7 @@ _KINDS = {
 
 
 def read_change(repository: Repository, base: str, head: str) -> Change:
-    """All files that differ between two commits (full ids). Paths that are no UTF-8 hold lone
-    surrogates, as Python's own file names do."""
+    """All files that differ between two commits (full ids)."""
     answer = repository.git_bytes(
         "diff-tree", "-r", "-z", "--raw", "-M", f"-l{_RENAME_LIMIT}", "--no-abbrev",
         "--no-commit-id", "--no-relative", "--no-ext-diff", "--no-textconv",
@@ -41,7 +39,7 @@ def read_change(repository: Repository, base: str, head: str) -> Change:
         try:
             old_mode, new_mode, old_blob, new_blob, status = meta[1:].decode("ascii").split(" ")
             kind = _KINDS[status[0]]
-            paths = [os.fsdecode(next(fields)) for _ in range(2 if kind is _KINDS["R"] else 1)]
+            paths = [_text(next(fields)) for _ in range(2 if kind is _KINDS["R"] else 1)]
         except (ValueError, KeyError, StopIteration) as error:
             raise RunnerError(
                 "git named a change that cannot be read",
@@ -62,12 +60,18 @@ def read_change(repository: Repository, base: str, head: str) -> Change:
     return Change(base, head, tuple(sorted(files, key=lambda each: each.path)))
 
 
+def _text(path: bytes) -> str:
+    """As footprints are read, too: what is not UTF-8 is replaced, so that names may fall together,
+    but none is missed."""
+    return path.decode("utf-8", "replace")
+
+
 def read_folders(repository: Repository, sha: str) -> frozenset[str]:
     """All folders of a commit, without the root; submodules count as folders."""
     answer = repository.git_bytes("ls-tree", "-r", "-t", "-z", "--full-tree", sha)
     rows = (row.partition(b"\t") for row in answer.split(b"\0") if row)
     return frozenset(
-        os.fsdecode(path) for meta, _, path in rows if meta.split()[1] in {b"tree", b"commit"}
+        _text(path) for meta, _, path in rows if meta.split()[1] in {b"tree", b"commit"}
     )
 
 

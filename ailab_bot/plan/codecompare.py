@@ -1,6 +1,7 @@
 """Whether two versions of a Python file are the same code, and if not, which functions differ.
 
-Syntax trees are compared, without comments, docstrings and annotations that are not evaluated.
+Syntax trees are compared, without comments, docstrings and annotations that are not evaluated; an
+instruction that does nothing but mark a line (`pass`) is no difference.
 Nothing is run. Refuses to call anything the same that it cannot take apart: `known` is False then.
 What cannot be told from a function's own text counts to the body around it, which ran: decorators
 that may rewrite or compile it, signatures that a class may look at, names that may shadow others.

@@ -152,7 +152,7 @@ class FootprintIndex:
     @classmethod
     def from_json(cls, document: str) -> FootprintIndex:
         """BadJsonError for anything that `to_json` would not write."""
-        # Paths may hold bytes that are no UTF-8, which stand there as halves of characters.
+        # Halves of characters are looked for below, in one go: `load` would take a second.
         row = strictjson.load_object(document, raw_texts=True)
         lists = (*_TABLES, "functions", "shares", "texts", "sets", "scenarios", "counts")
         strictjson.keys(row, ("schema", *lists))
@@ -272,6 +272,10 @@ def _texts(value: object, name: str, *, most: int) -> tuple[str, ...]:
     if set(map(type, found)) - {str}:
         refuse(f"{name} must be a list of texts")
     texts: list[str] = found  # type: ignore[assignment]
+    try:
+        "".join(texts).encode("utf-8")
+    except UnicodeEncodeError:
+        refuse(f"{name} holds half a character (a lone surrogate)")
     if len(set(texts)) != len(texts):
         refuse(f"{name} holds a text twice")
     return tuple(texts)

@@ -27,6 +27,8 @@ _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 _CUSTOM = frozenset({"sitecustomize", "usercustomize"})
 #: Compile Python code to machine code: functions run that no one sees running.
 _COMPILERS = ("numba", "taichi", "pythran")
+#: The first Python whose code objects know `Trainer.fit` from `fit`.
+_QUALIFIED_NAMES = (3, 11)
 #: A reason names so many functions and leaves out the rest.
 _MOST_NAMED = 3
 #: Shares below this are noise of the recording, and not worth a person's time.
@@ -119,6 +121,11 @@ class _Work:
         self._above: dict[str, Bits] | None = None
         self._imported_below: dict[str, Bits] | None = None
         self._python = _oldest_python(self.index)
+        #: Whose interpreters told only the last word of a function's name.
+        self._short_names: Bits = 0
+        for text, who in self.index.pythons.items():
+            if (_version(text) or (0, 0)) < _QUALIFIED_NAMES:
+                self._short_names |= who
 
     def touch(self, touch: Touch, who: Bits) -> None:
         if who:
@@ -241,11 +248,14 @@ class _Work:
         bodies = dict(difference.bodies)
         ran = {}
         for name in difference.changed:
-            who = functions.get(name, 0) | blind
+            short = functions.get(name.rpartition(".")[2], 0) & self._short_names
+            who = functions.get(name, 0) | short | blind
             if name == MODULE or bodies.get(name) == MODULE:
                 who = imported
             elif name in bodies:
-                who |= functions.get(bodies[name], 0)
+                around = bodies[name]
+                short = functions.get(around.rpartition(".")[2], 0) & self._short_names
+                who |= functions.get(around, 0) | short
             if who & imported:
                 ran[name] = who & imported
         return ran
@@ -280,8 +290,9 @@ class _Work:
                 break
         self.touch(Touch(path, how, detail="its folder is listed"), who)
 
-    def _hides(self, path: str) -> Bits:
-        """Whose imports may find this new file in the place of another module."""
+    def _hides(self, path: str, *, is_link: bool = False) -> Bits:
+        """Whose imports may find this new file, or what is below this link, in the place of
+        another module."""
         index, who = self.index, 0
         parts = path.split("/")
         for depth in range(len(parts)):
@@ -292,7 +303,7 @@ class _Work:
                 who |= search
             dotted = ""
             for at in range(depth, len(parts)):
-                is_file = at == len(parts) - 1
+                is_file = at == len(parts) - 1 and (_is_module(parts[at]) or not is_link)
                 if is_file and not _is_module(parts[at]):
                     break
                 if is_file and parts[at].split(".")[0] == "__init__":
@@ -303,7 +314,8 @@ class _Work:
                 if not is_file:
                     # A package that it imported from here was here before.
                     named &= ~self._imports_below("/".join(parts[: at + 1]))
-                    named &= self._may_be_new("/".join(parts[: at + 1]), parts[-1])
+                    if not is_link:
+                        named &= self._may_be_new("/".join(parts[: at + 1]), parts[-1])
                 who |= named
         return who
 
@@ -339,7 +351,8 @@ class _Work:
         for path in file.paths:
             self.touch(Touch(path, How.CONTENT), self._above.get(path, 0))
             # What is below it may have grown a module.
-            self.touch(Touch(path, How.APPEARS, detail="it may hide a module"), self._hides(path))
+            hides = self._hides(path, is_link=True)
+            self.touch(Touch(path, How.APPEARS, detail="it may hide a module"), hides)
 
 
 # --- from sets to findings ---------------------------------------------------------------------
@@ -533,9 +546,11 @@ def _stem(path: str) -> str:
 
 
 def _oldest_python(index: FootprintIndex) -> tuple[int, int] | None:
-    found = []
-    for text in index.pythons:
-        parts = text.split(".")
-        if len(parts) > 1 and parts[0].isdecimal() and parts[1].isdecimal():
-            found.append((int(parts[0]), int(parts[1])))
-    return min(found, default=None)
+    return min((each for text in index.pythons if (each := _version(text))), default=None)
+
+
+def _version(text: str) -> tuple[int, int] | None:
+    parts = text.split(".")
+    if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
+        return None
+    return int(parts[0]), int(parts[1])

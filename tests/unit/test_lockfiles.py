@@ -16,7 +16,7 @@ POETRY = (
     '[[package]]\nname = "Torch"\nversion = "{}"\n\n[[package]]\nname = "numpy"\nversion = "1"\n'
 )
 UV = (
-    '[[package]]\nname = "mine"\nsource = {{ virtual = "." }}\ndependencies = [{{ name = "{0}" }}]\n'
+    '[[package]]\nname = "own"\nsource = {{ virtual = "." }}\ndependencies = [{{ name = "{0}" }}]\n'
     '[[package]]\nname = "{0}"\nversion = "1"\n'
 )
 PIPFILE = '{{"_meta": {{"sources": ["{0}"]}}, "default": {{"a.b": {{"version": "=={1}"}}}}}}'
