@@ -11,23 +11,57 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from ailab_bot.errors import UserError
+from ailab_bot.flows.export import Exported, export
 from ailab_bot.flows.history import BRANCH, DURATIONS, build_durations
+from ailab_bot.flows.hosted import Clock
+from ailab_bot.gh.actions import read_surroundings, say
+from ailab_bot.gh.fetch import access
 from ailab_bot.ledger.compaction import KEEP_DAYS, Build, Compacted
+from ailab_bot.ledger.places import LedgerError
 from ailab_bot.ledger.reading import list_entries, list_parts, read_view
 from ailab_bot.ledger.records import Kind
 from ailab_bot.ledger.scratch import Ledger
 from ailab_bot.ledger.store import Copied, GitStore, Store, copy_records
 from ailab_bot.measure.git import Repository, open_repository
+from ailab_bot.model.strictjson import Json
 
+_REAL = Clock()
 #: What plans read at once, by name, and how it is made. A format that older versions cannot read
 #: needs a new name: both kinds of plan may be made for a while.
 VIEWS: Mapping[str, Build] = {DURATIONS: build_durations}
+
+
+@dataclass(frozen=True)
+class LedgerRequest:
+    """`action` is show, export, compact or copy. `database` names the variable of a database that
+    is read instead of the branch; `to` that of one to copy to. `copy` needs one of them, and the
+    branch is its other end. `target` is for export."""
+
+    action: str
+    repo: Path
+    target: Path | None = None
+    kinds: tuple[Kind, ...] = ()
+    since: date | None = None
+    form: str = ""
+    database: str = ""
+    to: str = ""
+    keep_days: int = KEEP_DAYS
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was done: `lines` for a person, `document` for `--json`. `warning`: what could not be
+    read, empty for nothing."""
+
+    lines: tuple[str, ...]
+    document: Json
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +73,82 @@ class Shown:
     loose: int | None = None
     parts: int | None = None
     views: Mapping[str, datetime | None] = field(default_factory=dict)
+
+
+def run_ledger(request: LedgerRequest, environ: Mapping[str, str], now: datetime) -> Told:
+    """Carry one action out. UserError, LedgerError: nothing was changed by halves."""
+    with ExitStack() as stack:
+
+        def database(variable: str) -> Store:
+            return stack.enter_context(database_store(variable, environ))
+
+        def branch(*, reading: bool) -> GitStore:
+            return branch_store(request.repo, reading=reading, keep_days=request.keep_days)
+
+        if request.action == "copy":
+            if bool(request.database) == bool(request.to):
+                raise UserError(
+                    "copy needs one database",
+                    why="The ledger's branch is one end, a database the other.",
+                    advice="Say --to VARIABLE, or --database VARIABLE to copy from it.",
+                )
+            # The target's branch is read too: what it has already is not written again.
+            source = database(request.database) if request.database else branch(reading=True)
+            target = database(request.to) if request.to else branch(reading=False)
+            return _tell_copied(*copy_ledger(source, target))
+        reads = request.action != "compact"
+        store = database(request.database) if request.database else branch(reading=reads)
+        if request.action == "compact":
+            return _tell_compacted(compact_ledger(store, now))
+        if request.action == "export":
+            assert request.target is not None
+            kinds, since, form = request.kinds, request.since, request.form
+            return _tell_exported(
+                export(store, request.target, kinds=kinds, since=since, form=form)
+            )
+        return _tell_shown(show(store), request.database)
+
+
+def _tell_copied(copied: Copied, skipped: Mapping[str, int]) -> Told:
+    line = f"{copied.written} records copied; {copied.known} were there already"
+    document: Json = {"written": copied.written, "known": copied.known, "skipped": dict(skipped)}
+    return Told((line,), document, told_skipped(skipped))
+
+
+def _tell_compacted(done: Compacted) -> Told:
+    document: Json = {
+        "moved": done.moved,
+        "parts": done.parts,
+        "views": list(done.views),
+        "skipped": dict(done.skipped),
+    }
+    return Told((told(done),), document, told_skipped(done.skipped))
+
+
+def _tell_exported(done: Exported) -> Told:
+    lines = tuple(f"{rows:>9} rows  {path}" for path, rows in done.rows.items())
+    files = {str(path): rows for path, rows in done.rows.items()}
+    document: Json = {"files": files, "skipped": dict(done.skipped)}
+    return Told(lines, document, told_skipped(done.skipped))
+
+
+def _tell_shown(shown: Shown, database: str) -> Told:
+    lines = [f"{count:>9} {kind}" for kind, count in shown.counts.items()]
+    if shown.loose is not None:
+        lines.append(f"{shown.loose} loose, the others in {shown.parts} archives")
+    for name, when in shown.views.items():
+        age = f"made {when:%Y-%m-%d %H:%M} UTC" if when else "not made yet: `ailab ledger compact`"
+        lines.append(f"view {name}: {age}")
+    views = {name: when.isoformat() if when else None for name, when in shown.views.items()}
+    document: Json = {
+        "where": database or f"origin/{BRANCH}",
+        "counts": dict(shown.counts),
+        "skipped": dict(shown.skipped),
+        "loose": shown.loose,
+        "parts": shown.parts,
+        "views": views,
+    }
+    return Told(tuple(lines), document, told_skipped(shown.skipped))
 
 
 def branch_store(repo: Path, *, reading: bool = True, keep_days: int = KEEP_DAYS) -> GitStore:
@@ -107,6 +217,41 @@ def show(store: Store) -> Shown:
 def compact_ledger(store: Store, now: datetime) -> Compacted:
     """Old records into archives, and the views anew."""
     return store.compact(now, VIEWS)
+
+
+def compact_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
+    """The scheduled job; 3 where the branch cannot be written now. It reads nothing but the
+    branch, and writes nothing else."""
+    around = read_surroundings(environ)
+    variables = access(environ.get("AILAB_TOKEN", ""), around.server_url)
+    ledger = Ledger(around.workspace, branch=BRANCH, variables=variables)
+    store = GitStore(ledger, None, clock.sleep, random.SystemRandom())
+    try:
+        done = compact_ledger(store, clock.now())
+    except LedgerError as error:
+        say("warning", f"{error.what}: {error.why} {error.advice}", "Ledger")
+        return error.exit_status
+    say("notice", told(done), BRANCH)
+    if done.skipped:
+        say("warning", told_skipped(done.skipped), BRANCH)
+    return 0
+
+
+def told(done: Compacted) -> str:
+    """What a compaction did, in a line."""
+    if not (done.moved or done.views):
+        return "There was nothing to compact."
+    moved = f"{done.moved} records moved into {done.parts} archives" if done.moved else ""
+    views = f"views made anew: {', '.join(done.views)}" if done.views else ""
+    return "; ".join(each for each in (moved, views) if each)
+
+
+def told_skipped(skipped: Mapping[str, int]) -> str:
+    """What could not be read, in a line; empty for nothing."""
+    if not skipped:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
+    return f"{sum(skipped.values())} records were passed over: {reasons}"
 
 
 def copy_ledger(source: Store, target: Store) -> tuple[Copied, Mapping[str, int]]:

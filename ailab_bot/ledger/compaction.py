@@ -253,7 +253,7 @@ def _removals(git: Scratch, tip: str, archived: Iterable[Entry]) -> Iterator[byt
 
 
 def _day_folder(entry: Entry) -> str:
-    return entry.path.rsplit("/", 2)[0]
+    return "/".join(entry.path.split("/", 4)[:4])
 
 
 def _views(

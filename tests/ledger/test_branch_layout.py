@@ -104,6 +104,8 @@ def test_old_records_move_into_archives_by_kind_and_year_and_young_ones_stay(
         "archive/verdict/2026/01-16.jsonl.gz",
     ]
     assert len(everything(git_store(clone))) == 11
+    covered = git(remote, "ls-tree", "-r", "--name-only", f"{BRANCH}:view/count/covered")
+    assert covered.split() == [path.removeprefix("records/") for path in places(*young)]
     assert compacted(clone) == Compacted(), "a second time there is nothing to do"
 
 
@@ -193,7 +195,7 @@ def test_two_compactions_at_once_move_and_count_each_record_once(clone: Path, re
     def build(previous: bytes | None, records: object) -> bytes:
         data = counting(previous, records)
         if not asked:
-            asked.append(compacted(other).moved)
+            asked.append(compacted(other, count=counting, more=counting).moved)
         return data
 
     compacted(clone, count=build)
@@ -230,6 +232,17 @@ def test_what_cannot_be_read_stays_where_it_is_and_is_counted(clone: Path, remot
     assert skipped == expected
     assert store.view("count") == b"2"
     assert list(store.news("count", Counter())) == [], "it is no news a second time"
+
+
+@pytest.mark.parametrize("junk", ["note", "a/b/c.json", "{sha}/a/b.json", "{sha}/x.json"])
+def test_a_persons_file_among_a_days_records_outlives_them(
+    clone: Path, remote: Path, junk: str
+) -> None:
+    write(clone, record(1, days=100), record(2, days=100))
+    path = f"records/verdict/2026/02-21/{junk.format(sha=record(1).sha)}"
+    put(clone, {path: "mine"})
+    assert compacted(clone).moved == 2
+    assert paths(remote, "records/") == [path]
 
 
 def test_a_damaged_archive_costs_its_own_records_alone(clone: Path) -> None:
