@@ -1,0 +1,1 @@
+"""Stands in for pygame, which some versions import at once: nothing is drawn here."""
