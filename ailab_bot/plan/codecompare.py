@@ -81,7 +81,7 @@ def _compare(old: bytes, new: bytes, path: str, python: tuple[int, int]) -> Code
         return _UNKNOWN  # quotes within quotes, which older interpreters refuse, look the same here
     documented = b"__doc__" in old or b"__doc__" in new
     before, after = (_Parts(tree, documented) for tree in trees)
-    added = after.additions() - before.names
+    added = after.additions()
     if added and not _may_grow(old, trees[0]):
         added = frozenset()
     added = frozenset(name for name in added if _is_unheard_of(name, old))
@@ -169,14 +169,9 @@ class _Parts(ast.NodeTransformer):
             name = node.name if isinstance(node, _Function) and bare else ""
             self._statements.append((name, ast.dump(self.visit(node))))
 
-    @property
-    def names(self) -> frozenset[str]:
-        return frozenset(self._parts)
-
     def additions(self) -> frozenset[str]:
-        """Functions whose definition, by itself, does nothing but bind its name, once."""
-        found = [name for name, _ in self._statements if name]
-        return frozenset(name for name in found if len(self._parts[name]) == 1)
+        """Functions whose definition, by itself, does nothing but bind its name."""
+        return frozenset(name for name, _ in self._statements if name)
 
     def texts(self, ignored: frozenset[str]) -> dict[str, list[str]]:
         """By qualified name; the module without the marks of the functions to be ignored."""

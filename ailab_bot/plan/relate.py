@@ -250,7 +250,7 @@ class _Work:
         for name in difference.changed:
             short = functions.get(name.rpartition(".")[2], 0) & self._short_names
             who = functions.get(name, 0) | short | blind
-            if name == MODULE or bodies.get(name) == MODULE:
+            if name == MODULE:
                 who = imported
             elif name in bodies:
                 around = bodies[name]

@@ -79,6 +79,8 @@ CHANGED = {
         CLASS.format("(metaclass=M)", 1), CLASS.format("(metaclass=M)", 2), {"A", "A.g", MODULE}),
     "a base class may look at signatures": (
         "class A(B):\n  def f(self): pass", "class A(B):\n  def f(self, x): pass", {"A.f", "A"}),
+    "a decorator may look at the signature": (
+        "@wraps(g)\ndef f(a): pass", "@wraps(g)\ndef f(b): pass", {"f", MODULE}),
     "a function bound elsewhere": (
         "def g():\n  global f\n  def f(): return 1",
         "def g():\n  global f\n  def f(): return 2",

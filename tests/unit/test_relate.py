@@ -264,6 +264,12 @@ def test_a_link_or_submodule_stands_for_all_below_it(mode: str) -> None:
     assert finding(file).relation is Relation.APART
 
 
+def test_a_link_that_is_searched_or_looked_for_itself_touches() -> None:
+    of = footprint(search=("lib",), missing=frozenset({"cache"}), folders=frozenset({"out"}))
+    for path in ("lib", "cache", "out"):
+        assert hows(finding(modified(path, old_mode=LINK, new_mode=LINK), of=of)) == {How.CONTENT}
+
+
 def test_a_submodule_below_which_a_module_is_searched_may_hide_others() -> None:
     file = modified("json", old_mode=SUBMODULE, new_mode=SUBMODULE)
     assert finding(file).relation is Relation.TOUCHED

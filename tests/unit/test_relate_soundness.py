@@ -144,7 +144,7 @@ NAMES = [
 
 #: Runs the program and says what it used and ran. Written for this test alone.
 TRACER = r"""
-import json, os, sys
+import json as own, os, sys
 from opcode import opmap
 root = os.getcwd() + "/"
 seen = {"files": {}, "folders": [], "missing": [], "search": [], "modules": []}
@@ -198,9 +198,8 @@ except BaseException as error:
 sys.settrace(None)
 seen["files"] = {path: sorted(uses) for path, uses in seen["files"].items()}
 seen["end"] = end
-import json
-with open(result, "w") as file: json.dump(seen, file)
-"""  # noqa: E501
+with open(result, "w") as file: own.dump(seen, file)
+"""
 
 
 def _dedent(text: str) -> str:
@@ -411,7 +410,7 @@ def test_where_a_proof_is_given_head_runs_as_base_did(tmp_path: Path) -> None:
     index = FootprintIndex.of([_footprint(reference)])
     chance = random.Random(EDITS)
     given: Counter[str] = Counter()
-    changed = 0
+    moved = 0
     for _ in range(EDITS):
         head = _edited(base, chance)
         delta = _change(base, head)
@@ -432,7 +431,7 @@ def test_where_a_proof_is_given_head_runs_as_base_did(tmp_path: Path) -> None:
                 {path: head[path] for path, _ in told if path in head},
             )
         elif EDITS > 1000 and delta.files:
-            changed += not _same_run(reference, _run(tmp_path, head))
-    print(f"{dict(given)}; {changed} of the touched really ran otherwise")
+            moved += not _same_run(reference, _run(tmp_path, head))
+    print(f"{dict(given)}; {moved} of the touched really ran otherwise")
     # Proofs of each kind were put to the test, and not everything was proved.
     assert min(given[kind] for kind in ("apart", "same_code", "dormant", "touched")) >= 3
