@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 
 from ailab_bot.model import strictjson
 from ailab_bot.model.strictjson import refuse
@@ -87,6 +88,15 @@ class TrainingReport:
     recall: tuple[RecallRow, ...] = ()
     calibration: tuple[CalibrationRow, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+class Written(StrEnum):
+    """What became of the model's file."""
+
+    NEW = "new"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"  # no model is better than the weights set by hand any more
+    NOTHING = "nothing"
 
 
 def learned_to_json(model: Learned) -> str:
