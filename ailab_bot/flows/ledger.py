@@ -101,7 +101,12 @@ def run_ledger(request: LedgerRequest, environ: Mapping[str, str], now: datetime
         if request.action == "compact":
             return _tell_compacted(compact_ledger(store, now))
         if request.action == "export":
-            assert request.target is not None
+            if request.target is None:
+                raise UserError(
+                    "export needs to know where",
+                    why="It writes a file for each kind of record.",
+                    advice="ailab ledger export DIR, or FILE.csv with --kind KIND",
+                )
             kinds, since, form = request.kinds, request.since, request.form
             return _tell_exported(
                 export(store, request.target, kinds=kinds, since=since, form=form)

@@ -362,6 +362,7 @@ def test_files_are_fetched_many_at_once_and_an_append_fetches_none(
 
     def uploads() -> int:
         text = trace.read_text() if trace.exists() else ""
+        assert '"--filter=blob:none"' in text, "lists of files alone are fetched"
         trace.unlink(missing_ok=True)
         starts = [line for line in text.splitlines() if '"event":"start"' in line]
         return sum('"argv":["git-upload-pack' in line for line in starts)
