@@ -51,7 +51,8 @@ class Footprint:
     """Of one scenario at one commit. Paths are relative to the repository, with `/`.
 
     `files`: used by any process of the trial. `folders`: listed by the program (import's own
-    looking around is not; "" is the root). `missing`: paths that were looked for and not there.
+    looking around is not; "" is the root). `missing`: paths that were looked for and not there;
+    `present`: files and folders that were looked at and there, whether or not they were opened.
     `search`: folders of the repository that imports were looked for in, as "" or "src".
     `modules`: top-level names of all modules imported (a new file of such a name in a folder of
     `search` would hide it), and dotted names of those of the repository. `functions`: by path, by
@@ -76,3 +77,4 @@ class Footprint:
     variables: frozenset[str] = frozenset()
     signature: Signature | None = None
     unseen: tuple[str, ...] = ()
+    present: frozenset[str] = frozenset()

@@ -27,7 +27,8 @@ _Users: TypeAlias = defaultdict[_Key, list[int]]
 SCHEMA = 1
 #: The tables that map one text to scenarios, in the order in which they are written.
 _TABLES = (
-    "imported", "opened", "folders", "missing", "search", "modules", "distributions",
+    "imported", "opened", "folders", "missing", "present", "search", "modules",
+    "distributions",
     "unseen", "shas", "pythons",
 )  # fmt: skip
 #: Entries of any list of a stored index: 100,000 files with 20 functions each.
@@ -52,6 +53,7 @@ class FootprintIndex:
     opened: Table = field(default_factory=dict)
     folders: Table = field(default_factory=dict)
     missing: Table = field(default_factory=dict)
+    present: Table = field(default_factory=dict)
     search: Table = field(default_factory=dict)
     modules: Table = field(default_factory=dict)
     distributions: Table = field(default_factory=dict)
@@ -182,7 +184,7 @@ class FootprintIndex:
 def _note(users: _Users, footprint: Footprint, number: int) -> None:
     for path, uses in footprint.files.items():
         users["imported" if uses == {Use.IMPORTED} else "opened", path, "", 0].append(number)
-    for table in ("folders", "missing", "search", "modules", "distributions", "unseen"):
+    for table in ("folders", "missing", "present", "search", "modules", "distributions", "unseen"):
         for text in set(getattr(footprint, table)):
             users[table, text, "", 0].append(number)
     users["shas", footprint.sha, "", 0].append(number)

@@ -198,6 +198,8 @@ class _Work:
     def _modify(self, file: ChangedFile) -> None:
         index, path = self.index, file.path
         opened, imported = index.opened.get(path, 0), index.imported.get(path, 0)
+        if looked := index.present.get(path, 0) & ~opened & ~imported:
+            self.touch(Touch(path, How.CONTENT, detail="its size or mode was looked at"), looked)
         if not opened | imported:
             return
         if file.kind is not ChangeKind.MODIFIED or file.old_mode != file.new_mode:
@@ -270,6 +272,13 @@ class _Work:
             Touch(path, How.VANISHES), index.imported.get(path, 0) | index.opened.get(path, 0)
         )
         kept = self.folders.head if self.folders else None
+        looked = index.present.get(path, 0)
+        for folder in _folders_above(path):
+            if kept is not None and (folder in kept or not folder):
+                break
+            looked |= index.present.get(folder, 0) if folder else 0
+        looked &= ~(index.imported.get(path, 0) | index.opened.get(path, 0))
+        self.touch(Touch(path, How.VANISHES, detail="it was looked at"), looked)
         self._listed(path, How.VANISHES, kept)
 
     def _appear(self, path: str) -> None:
@@ -341,7 +350,14 @@ class _Work:
         if self._above is None:
             above: defaultdict[str, Bits] = defaultdict(int)
             index = self.index
-            tables = (index.imported, index.opened, index.folders, index.missing, index.search)
+            tables = (
+                index.imported,
+                index.opened,
+                index.folders,
+                index.missing,
+                index.present,
+                index.search,
+            )
             for table in tables:
                 for path, who in table.items():
                     above[path] |= who

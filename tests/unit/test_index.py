@@ -23,6 +23,7 @@ FIRST = footprint(
     files={"a.py": IMPORTED, "b.py": IMPORTED | OPENED, "c.csv": OPENED},
     folders=frozenset({"", "data"}),
     missing=frozenset({"x.yaml"}),
+    present=frozenset({"y.yaml"}),
     search=("", "src"),
     modules=frozenset({"torch", "a"}),
     functions={"a.py": {"<module>": Executed(1, 0.25), "f": Executed(3, 0.0)}},
@@ -40,6 +41,7 @@ def test_everything_that_rules_ask_for_is_found_by_its_text() -> None:
     assert index.opened == {"b.py": 0b01, "c.csv": 0b01}
     assert index.folders == {"": 0b01, "data": 0b01}
     assert index.missing == {"x.yaml": 0b01}
+    assert index.present == {"y.yaml": 0b01}
     assert index.search == {"": 0b01, "src": 0b01}
     assert index.modules == {"torch": 0b01, "a": 0b01}
     assert index.distributions == {"torch": 0b01}

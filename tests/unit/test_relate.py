@@ -252,6 +252,20 @@ def test_files_that_vanish_from_a_listed_folder_touch_though_nobody_opened_them(
     assert finding(deleted("docs/unused.csv")).relation is Relation.APART
 
 
+def test_what_was_looked_at_touches_where_it_changes_or_vanishes_though_nobody_opened_it() -> None:
+    of = footprint(present=frozenset({"weights.bin", "cache"}), folders=frozenset())
+    assert hows(finding(modified("weights.bin"), of=of)) == {How.CONTENT}
+    assert hows(finding(deleted("weights.bin"), of=of)) == {How.VANISHES}
+    # Of a folder only that it is there was seen.
+    assert finding(modified("cache/a"), of=of).relation is Relation.APART
+    assert finding(added("cache/a"), of=of).relation is Relation.APART
+    assert hows(finding(deleted("cache/a"), of=of)) == {How.VANISHES}
+    kept = Folders(frozenset({"cache"}), frozenset({"cache"}))
+    assert finding(deleted("cache/a"), of=of, folders=kept).relation is Relation.APART
+    gone = Folders(frozenset({"cache"}), frozenset())
+    assert hows(finding(deleted("cache/a"), of=of, folders=gone)) == {How.VANISHES}
+
+
 # --- links and submodules -------------------------------------------------------------------------
 
 
