@@ -57,6 +57,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 _USE_MARKER = "set `first_batch: {marker: REGEX}` for a line of its output."
 _USE_API = 'put `sys.audit("ailab.first_batch")` where the batch enters and set `first_batch: api`.'
 
+#: So long the processes of a recorded trial are waited for at its end, until they have told what
+#: they ran. Who does not answer makes the footprint incomplete.
+_RECORDING_PATIENCE_S = 5.0
+
 PROBE_FOLDER = Path(__file__).parent / "probe"
 
 
@@ -65,8 +69,9 @@ class Launch:
     """What to run. `env` is the whole environment, without the probe's own variables.
 
     `probe` is the folder that holds the probe; `scratch` a private folder for the pipe; `trace`
-    asks for a list of imports (which costs time: such a trial is never timed). `cores`: where it
-    runs; empty: wherever the scheduler puts it.
+    asks for a list of imports, `footprint` (an empty folder) for what is touched below `cwd`: both
+    cost time, so such a trial is never timed. `cores`: where it runs; empty: wherever the scheduler
+    puts it.
     """
 
     command: tuple[str, ...]
@@ -79,6 +84,7 @@ class Launch:
     steps: int = 0
     trace: Path | None = None
     cores: tuple[int, ...] = ()
+    footprint: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ def execute(launch: Launch) -> Execution:
         try:
             run.start()
             run.watch()
+            run.ask_what_ran()
             return run.finish(counter)
         except _CannotStartError as error:
             return Execution(Outcome.CRASH, run.start_ns, failure=error.failure)
@@ -148,6 +155,8 @@ class _Run:
         trace = str(self.launch.trace or "")
         setting = [str(self.pipe_path), self.nonce, mode.value, str(self.launch.steps), trace]
         env["AILAB_PROBE"] = "|".join(setting)
+        if self.launch.footprint is not None:
+            env["AILAB_FOOTPRINT"] = f"{self.launch.footprint}|{self.launch.cwd}"
         inherited = env.get("PYTHONPATH")
         env["PYTHONPATH"] = os.pathsep.join([str(self.launch.probe), *filter(None, [inherited])])
         if mode is FirstBatchMode.MARKER:
@@ -200,6 +209,18 @@ class _Run:
                 if ended:
                     return  # one more round after the end has read what was left
                 ended = self.has_ended()
+
+    def ask_what_ran(self) -> None:
+        """Let the processes of a recorded trial that still run tell what they ran."""
+        folder = self.launch.footprint
+        if folder is None or not self.complete():
+            return
+        (folder / "tell").touch()
+        give_up = time.monotonic() + _RECORDING_PATIENCE_S
+        while time.monotonic() < give_up:
+            if not _owing(folder, self.tree()):
+                return
+            time.sleep(_POLL_S)
 
     def complete(self) -> bool:
         if self.first_batch_ns is None:
@@ -541,6 +562,18 @@ def _ran_out_of_memory(exit_status: int | None, stderr: str, oom_kills: int) -> 
         re.MULTILINE,
     )
     return bool(exit_status) and bool(said or (killed and oom_kills))
+
+
+def _owing(folder: Path, tree: Iterable[int]) -> bool:
+    """Whether a process that records here and still runs has not told what it ran."""
+    names = {path.name for path in folder.iterdir()}
+    latest: dict[int, int] = {}  # a program that another one took over is nobody's business
+    for name in names:
+        pid, _, began = name.partition("-")
+        if began.isdecimal():
+            latest[int(pid)] = max(latest.get(int(pid), 0), int(began))
+    owing = {pid for pid, at in latest.items() if not {f"{pid}-{at}.e", f"{pid}-{at}.s"} & names}
+    return any(pid in owing and not procfs.is_zombie(pid) for pid in tree)
 
 
 def _exit_text(status: int) -> str:

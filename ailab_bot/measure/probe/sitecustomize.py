@@ -31,6 +31,7 @@ class _Probe:
     def __init__(self, path, nonce, steps, trace_file):
         self.path, self.nonce, self.steps, self.trace_file = path, nonce, int(steps), trace_file
         self.watch = _ailab_torch.Watch(self)
+        self.recorder = None  # where a footprint is asked for
         self.begin()
 
     def begin(self):
@@ -95,6 +96,8 @@ class _Probe:
         for start, end in self.pending:
             self.send("I", start, end)
         self.flush_model()
+        if self.recorder is not None:  # all of it is on the disk before anybody ends us
+            self.recorder.finish()
         self.send("F", now, number)
         _ailab_torch.show_own(True, for_good=True)
 
@@ -158,10 +161,13 @@ def _watch_imports(probe, patches):
                     probe.trace_import(name, monotonic_ns() - start, importer)
 
     def _find_and_load(name, import_):
-        # Torch loads thousands of modules, nearly all deep inside: those pay for two comparisons.
+        # Torch loads thousands of modules, nearly all deep inside: those pay for three comparisons.
         deep = probe.depth >= _DEEPEST_TIMED and not probe.trace_file
         load = original if deep or get_ident() != _MAIN else timed
-        module = load(name, import_)
+        if probe.recorder is None or probe.recorder.done:
+            module = load(name, import_)
+        else:
+            module = probe.recorder.load(load, name, import_)
         if name in patches:
             try:
                 patches.pop(name)(probe, sys.modules[name])
@@ -215,6 +221,8 @@ def _watch_exec(probe):
     def make(original):
         def wrapper(*args, **kwargs):  # execve takes names, too
             probe.flush_model()
+            if probe.recorder is not None:
+                probe.recorder.flush("x")
             probe.send("X", monotonic_ns())
             return original(*args, **kwargs)
 
@@ -226,12 +234,20 @@ def _watch_exec(probe):
 
 def _start():
     here = os.path.dirname(os.path.abspath(__file__))
+    recorder = None
+    recorded = os.environ.get("AILAB_FOOTPRINT", "").split("|", 1)
+    if len(recorded) == 2:
+        import _ailab_footprint
     sys.path[:] = [entry for entry in sys.path if entry != here]
     setting = os.environ.get("AILAB_PROBE", "").split("|")
     if len(setting) == 5:
         path, nonce, mode, steps, trace_file = setting
         probe = _Probe(path, nonce, steps, trace_file)
-        _watch_imports(probe, dict(_CONFIG_READERS, **_ailab_torch.patches(mode, probe.steps)))
+        patches = dict(_CONFIG_READERS, **_ailab_torch.patches(mode, probe.steps))
+        if len(recorded) == 2:
+            recorder = _ailab_footprint.start(*recorded, mode == "marker", patches)
+            probe.recorder = recorder
+        _watch_imports(probe, patches)
         _watch_marks(probe)
         _watch_exec(probe)
 
@@ -254,6 +270,8 @@ def _start():
     finally:
         if ours is not None:
             sys.modules.setdefault("sitecustomize", ours)
+        if recorder is not None:
+            recorder.install()
 
 
 _start()
