@@ -9,8 +9,9 @@ import pytest
 from ailab_bot.model.change import LINK, SUBMODULE, Change, ChangedFile, ChangeKind
 from ailab_bot.model.footprint import Executed, Footprint, Use
 from ailab_bot.plan.index import FootprintIndex
-from ailab_bot.plan.relate import Folders, blobs_wanted, relate
+from ailab_bot.plan.relate import blobs_wanted, relate
 from ailab_bot.plan.relation import Finding, How, Relation, Touch
+from ailab_bot.plan.shadowing import Folders
 
 BASE, HEAD, OLDER = "a" * 40, "b" * 40, "c" * 40
 IMPORTED, OPENED = frozenset({Use.IMPORTED}), frozenset({Use.OPENED})
