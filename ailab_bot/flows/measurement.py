@@ -43,8 +43,6 @@ FAILURES_KEPT_BYTES = 4 << 20
 #: Of a scenario's capacity the part that recording one arm may take, as a recorded trial is slower
 #: than a plain one by a factor that nobody knows in advance. What is left has to do for the blocks.
 RECORDING_SHARE = 0.1
-#: So short a recording is always tried: it is over before anything else could be decided.
-SHORTEST_RECORDING_S = 1.0
 _NOT_RECORDED = (
     "what both arms do could not be recorded (the program works without the recorder, or took too "
     "long with it), so it is measured as if nothing were known"
@@ -208,7 +206,7 @@ def _record(bench: Bench, progress: Progress) -> Recording:
         return Recording()
     timeout_s = bench.scenario.timeout_s
     if bench.stop_after_s is not None:
-        timeout_s = min(timeout_s, max(RECORDING_SHARE * bench.stop_after_s, SHORTEST_RECORDING_S))
+        timeout_s = min(timeout_s, RECORDING_SHARE * bench.stop_after_s)
     limited = replace(bench, scenario=replace(bench.scenario, timeout_s=timeout_s))
     footprints: dict[Arm, Footprint] = {}
     for arm in arms_of_block(bench.seed, bench.scenario.id, -1):

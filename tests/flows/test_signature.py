@@ -13,7 +13,6 @@ from rich.console import Console
 from ailab_bot.errors import RunnerError
 from ailab_bot.flows.measurement import (
     RECORDING_SHARE,
-    SHORTEST_RECORDING_S,
     Bench,
     Recording,
     TrialLog,
@@ -160,7 +159,7 @@ def test_recording_may_take_a_small_part_of_a_short_capacity(
 ) -> None:
     recorder = Recorder(dict.fromkeys(Arm, footprint()))
     found = measured(tmp_path, recorder, stop_after_s=capacity_s)
-    longest_s = min(20.0, max(RECORDING_SHARE * capacity_s, SHORTEST_RECORDING_S))
+    longest_s = min(20.0, RECORDING_SHARE * capacity_s)
     assert [timeout_s for _, timeout_s in recorder.asked] == [longest_s, longest_s]
     assert found.bench.scenario.timeout_s == 20
     assert len(found.log.trials) == 2 * BLOCKS
