@@ -43,6 +43,8 @@ FAILURES_KEPT_BYTES = 4 << 20
 #: Of a scenario's capacity the part that recording one arm may take, as a recorded trial is slower
 #: than a plain one by a factor that nobody knows in advance. What is left has to do for the blocks.
 RECORDING_SHARE = 0.1
+#: With less capacity for a scenario nothing is recorded: a recording in vain would cost a block.
+LEAST_RECORDING_CAPACITY_S = 30.0
 _NOT_RECORDED = (
     "what both arms do could not be recorded (the program works without the recorder, or took too "
     "long with it), so it is measured as if nothing were known"
@@ -206,6 +208,8 @@ def _record(bench: Bench, progress: Progress) -> Recording:
         return Recording()
     timeout_s = bench.scenario.timeout_s
     if bench.stop_after_s is not None:
+        if bench.stop_after_s < LEAST_RECORDING_CAPACITY_S:
+            return Recording()
         timeout_s = min(timeout_s, RECORDING_SHARE * bench.stop_after_s)
     limited = replace(bench, scenario=replace(bench.scenario, timeout_s=timeout_s))
     footprints: dict[Arm, Footprint] = {}

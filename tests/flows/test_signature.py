@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ailab_bot.errors import RunnerError
 from ailab_bot.flows.measurement import (
+    LEAST_RECORDING_CAPACITY_S,
     RECORDING_SHARE,
     Bench,
     Recording,
@@ -153,7 +154,7 @@ def test_one_arm_that_cannot_be_recorded_spares_the_other_the_trial(tmp_path: Pa
     assert len(recorder.asked) == 1
 
 
-@pytest.mark.parametrize("capacity_s", [5.0, 40.0, 1000.0])
+@pytest.mark.parametrize("capacity_s", [40.0, 1000.0])
 def test_recording_may_take_a_small_part_of_a_short_capacity(
     capacity_s: float, tmp_path: Path
 ) -> None:
@@ -163,6 +164,13 @@ def test_recording_may_take_a_small_part_of_a_short_capacity(
     assert [timeout_s for _, timeout_s in recorder.asked] == [longest_s, longest_s]
     assert found.bench.scenario.timeout_s == 20
     assert len(found.log.trials) == 2 * BLOCKS
+
+
+def test_with_hardly_any_capacity_nothing_is_recorded(tmp_path: Path) -> None:
+    recorder = Recorder(dict.fromkeys(Arm, footprint()))
+    found = measured(tmp_path, recorder, stop_after_s=LEAST_RECORDING_CAPACITY_S - 1)
+    assert recorder.asked == []
+    assert found.noted == {None}
 
 
 def test_the_file_alone_gives_the_verdict_that_the_measurement_gave(tmp_path: Path) -> None:
