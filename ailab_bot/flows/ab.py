@@ -72,6 +72,7 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
         capacity_s=capacity_s,
         policy=policy,
         noise=config.noise,
+        signature=config.signature,
     )
     machines = (describe_machine(python.version),)
     if taken:

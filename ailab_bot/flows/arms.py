@@ -13,7 +13,16 @@ from dataclasses import dataclass, field, replace
 
 from ailab_bot.errors import AilabError, UserError
 from ailab_bot.flows.explain import TracedImport, explain
-from ailab_bot.flows.measurement import Bench, TrialLog, measure_scenario, trace_imports
+from ailab_bot.flows.footprint import record_footprint
+from ailab_bot.flows.measurement import (
+    Bench,
+    Recorder,
+    Recording,
+    TrialLog,
+    measure_scenario,
+    trace_imports,
+)
+from ailab_bot.flows.signature import difference_text
 from ailab_bot.judge import summarise_failures
 from ailab_bot.measure.cores import choose_cores
 from ailab_bot.measure.environment import Environment, Source, compile_probe, prepare
@@ -21,6 +30,7 @@ from ailab_bot.measure.git import Repository
 from ailab_bot.measure.machine import machine_class
 from ailab_bot.measure.quiet import QuietGate, read_activity
 from ailab_bot.measure.worktree import Workplace, cache_folder, open_workplace
+from ailab_bot.model.footprint import Footprint
 from ailab_bot.model.noise import WAIT_SHARE, Noise, cores_text
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.scenario import Scenario
@@ -61,13 +71,15 @@ class Job:
 class Measured:
     """What a job has found so far: complete at the end, partial when interrupted.
 
-    `lost`: scenarios that were not measured to their end, with why.
+    `lost`: scenarios that were not measured to their end, with why. `footprints`: head's, of the
+    scenarios that were recorded.
     """
 
     log: TrialLog
     explanations: list[Explanation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lost: dict[str, Loss] = field(default_factory=dict)
+    footprints: dict[str, Footprint] = field(default_factory=dict)
     spent_s: float = 0.0
     interrupted: bool = False
 
@@ -101,6 +113,7 @@ def measure_arms(job: Job, log: TrialLog, progress: Progress) -> Measured:
                     job.noise.threads,
                     _gate(job, cores, share_s),
                     machine_class(),
+                    recorder=_recorder(job),
                 )
                 _measure_one(job, bench, found, progress)
                 finished.add(scenario.id)
@@ -117,9 +130,13 @@ def measure_arms(job: Job, log: TrialLog, progress: Progress) -> Measured:
 
 def _measure_one(job: Job, bench: Bench, found: Measured, progress: Progress) -> None:
     """An error costs the rest of its scenario, not what the job has found or may still find."""
-    scenario, log = bench.scenario, found.log
+    scenario, log, recording = bench.scenario, found.log, Recording()
     try:
-        measure_scenario(bench, log, progress)
+        recording = measure_scenario(bench, log, progress)
+        if Arm.HEAD in recording.footprints:
+            found.footprints[scenario.id] = recording.footprints[Arm.HEAD]
+        if recording.why_not:
+            found.notes.append(f"{scenario.id}: {recording.why_not}.")
         if not log.of(scenario.id):
             why = "capacity ended before its first block"
             found.lost[scenario.id] = Loss(LossKind.CAPACITY, why)
@@ -139,8 +156,15 @@ def _measure_one(job: Job, bench: Bench, found: Measured, progress: Progress) ->
         except AilabError as error:
             _note(found, scenario, error, progress)
         checkouts = {arm: bench.place.checkout(arm) for arm in Arm}
-        found.explanations.append(explain(scenario.id, trials, traces, checkouts))
+        did = difference_text(recording.footprints)
+        found.explanations.append(explain(scenario.id, trials, traces, checkouts, note=did))
     progress.finish(scenario.id, verdicts, summarise_failures(trials))
+
+
+def _recorder(job: Job) -> Recorder | None:
+    if not job.signature:
+        return None
+    return lambda bench, arm: record_footprint(bench, arm, job.shas[arm])
 
 
 def _gate(job: Job, cores: tuple[int, ...], share_s: float | None) -> QuietGate:

@@ -5,6 +5,7 @@ Refuses to hold a token, and to judge for others: it writes trials, and what it 
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -15,7 +16,14 @@ from ailab_bot.flows.measurement import TrialLog
 from ailab_bot.measure.environment import interpreter, which_python
 from ailab_bot.measure.git import Repository
 from ailab_bot.measure.machine import describe_machine
-from ailab_bot.model.exchange import RESULT, TRIALS, fingerprint, result_to_json
+from ailab_bot.model.exchange import (
+    FOOTPRINTS,
+    RESULT,
+    TRIALS,
+    fingerprint,
+    result_to_json,
+)
+from ailab_bot.model.footprintwire import footprint_to_json
 from ailab_bot.model.report import Choice, Plan
 from ailab_bot.model.shard import MOST_NOTES, Shard, ShardResult
 from ailab_bot.model.trial import Arm
@@ -54,6 +62,7 @@ def measure_shard(
     out.mkdir(parents=True, exist_ok=True)
     (out / RESULT).unlink(missing_ok=True)
     (out / TRIALS).write_bytes(b"")
+    (out / FOOTPRINTS).unlink(missing_ok=True)
     choices = tuple(Choice(scenario.id, True, "in this shard") for scenario in scenarios)
     progress.start(Plan(choices, shard.seed, shard.capacity_s))
     job = Job(
@@ -67,6 +76,7 @@ def measure_shard(
         policy=definitions.policy,
         noise=definitions.config.noise,
         all_or_nothing=False,
+        signature=definitions.config.signature,
     )
     # The folder is handed over as it is, and its reader takes these two files and no other.
     log = TrialLog(out / TRIALS, record=out.with_name(f"{out.name}-discarded.jsonl"))
@@ -84,6 +94,10 @@ def measure_shard(
         notes=tuple(measured.notes[:MOST_NOTES]),
         interrupted=measured.interrupted,
     )
+    if shard.footprints:
+        rows = [footprint_to_json(each) for each in measured.footprints.values()]
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        write_whole(out / FOOTPRINTS, "".join(lines))
     write_whole(out / RESULT, result_to_json(result))
     return result
 

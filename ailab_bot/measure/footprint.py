@@ -7,7 +7,8 @@ are nobody's business here. Letters of a line, as `probe/_ailab_footprint.py` wr
     H pid parent python   the process begins          B   it is a fork
     M name                a module was asked for      P folder   sys.path has it
     O path i|r|w          opened by import, or read, or written
-    X path                looked for, and not there   L folder   listed
+    X path                looked for, and not there   Y path     looked at, and there
+    L folder              listed
     V name                a variable was asked for    S event    a program was started
     U reason              what could not be seen
 
@@ -85,6 +86,7 @@ class _Process:
     search: dict[str, None] = field(default_factory=dict)
     opened: dict[str, set[str]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    present: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
     variables: set[str] = field(default_factory=set)
     functions: list[_Function] = field(default_factory=list)
@@ -132,6 +134,7 @@ def read_footprint(
         files=files,
         folders=frozenset(folders),
         missing=frozenset(path for each in processes for path in each.missing),
+        present=frozenset(path for each in processes for path in each.present),
         search=tuple(search),
         modules=frozenset(_modules(asked, search, files)),
         functions=_functions(processes, lead),
@@ -216,7 +219,7 @@ def _read_lines(path: Path, found: _Process) -> None:
 
 def _take(found: _Process, letter: str, fields: list[str]) -> None:
     names = {"M": found.modules, "V": found.variables}.get(letter)
-    paths = {"X": found.missing, "L": found.folders}.get(letter)
+    paths = {"X": found.missing, "Y": found.present, "L": found.folders}.get(letter)
     if names is not None:
         names.add(fields[0])
     elif paths is not None:

@@ -21,8 +21,9 @@ class Use(StrEnum):
 
 @dataclass(frozen=True)
 class Executed:
-    """A function of the repository that ran before the first batch. `share`: of all traced time
-    the part spent in itself, without what it called, 0 to 1."""
+    """A function of the repository that ran before the first batch. `share`: of the trainer's time
+    the part spent in itself and in the libraries that it called, without other functions of the
+    repository, 0 to 1."""
 
     calls: int
     share: float
@@ -30,11 +31,12 @@ class Executed:
 
 @dataclass(frozen=True)
 class Signature:
-    """Counts over all processes of the trial, up to the first batch, which noise hardly moves.
+    """Counts of the trainer's main thread up to the first batch, which noise hardly moves.
 
-    `calls`: of functions written in Python; `builtin_calls`: of those written in C. `bytes_read`:
-    sizes of the files opened for reading, each once. `subprocesses`: programs started. `exact` is
-    a digest of how often each function of the repository ran, and of the modules imported.
+    `calls`: of functions written in Python; `builtin_calls`: of those written in C; the import
+    system's own are left out of both. `bytes_read`: sizes of the files opened for reading, each
+    once. `subprocesses`: programs that any process started. `exact` is a digest of how often each
+    function of the repository ran, and of the modules imported.
     """
 
     modules: int

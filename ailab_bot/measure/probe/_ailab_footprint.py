@@ -153,6 +153,11 @@ class Recorder:
         if inside is not None:
             self.once("X", inside)
 
+    def saw(self, path):
+        inside = self.inside(path)
+        if inside is not None:
+            self.once("Y", inside)
+
     # --- events ---------------------------------------------------------------------------------
 
     def audit(self, event, arguments):
@@ -354,8 +359,11 @@ class _Looking:
             if not self.recorder.done:
                 self.recorder.missed(path)
             raise
-        if self.answers and not found and not self.recorder.done:
-            self.recorder.missed(path)
+        if not self.recorder.done:
+            if self.answers and not found:
+                self.recorder.missed(path)
+            else:
+                self.recorder.saw(path)
         return found
 
 
