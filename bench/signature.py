@@ -1,7 +1,7 @@
 """What equal signatures save, and what a wrong "equal" costs.
 
     python bench/signature.py [--replays 20000] [--seed 1]
-    python bench/signature.py --real scenarios/tabular-mlp … [--times 10]
+    python bench/signature.py --real tabular-mlp recsys-embeddings [--times 10]
 
 The same replays are decided twice, as if nothing were known of what the arms do, and as if their
 counts were equal. Without an effect: blocks used, their ratio, and false announcements. With one,
@@ -18,18 +18,34 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
+import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+from real_ab import build
 from replay import Array, sources, with_effect
 from verdicts import default_rule, to_trials, upper_bound
 
+from ailab_bot.config import load_scenario
+from ailab_bot.flows.footprint import record_footprint
+from ailab_bot.flows.measurement import Bench
+from ailab_bot.flows.signature import compare_footprints
 from ailab_bot.judge import judge
+from ailab_bot.measure.environment import compile_probe, interpreter
+from ailab_bot.measure.execute import execute
+from ailab_bot.measure.git import open_repository
+from ailab_bot.measure.worktree import open_workplace
+from ailab_bot.model.footprint import Footprint, Signature
 from ailab_bot.model.policy import EQUAL_BLOCKS, EQUAL_ODDS, Policy
 from ailab_bot.model.signature import Likeness
+from ailab_bot.model.trial import Arm
 from ailab_bot.stats.sequential import Decision, Direction, Rule, Sample, decide
 
 POLICY = Policy()
@@ -127,11 +143,65 @@ def show(title: str, plain: list[Decision], equal: list[Decision]) -> None:
           f"{announced[1]:7.4f} {new:18}{bound}", flush=True)  # fmt: skip
 
 
+def record(scenario: str, times: int) -> None:
+    """`times` recordings of each arm of one commit, compared pair by pair and with the first."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        build(folder, scenario, 0.0, None)
+        repository = open_repository(folder)
+        sha = repository.git("rev-parse", "HEAD~1").strip()
+        definition = load_scenario(folder / ".ailab" / "scenarios" / scenario / "scenario.yml")
+        python = dict.fromkeys(Arm, interpreter(sys.executable))
+        with open_workplace(repository, dict.fromkeys(Arm, sha)) as place:
+            compile_probe(place.probe, python[Arm.BASE].python)
+            bench = Bench(definition, python, place, 1, POLICY, 1)
+            plain_s, recorded_s, pairs = [], [], []
+            execute(bench.launch(Arm.BASE, hash_seed=1))
+            execute(bench.launch(Arm.HEAD, hash_seed=1))
+            for _ in range(times):
+                started = time.monotonic()
+                execute(bench.launch(Arm.BASE, hash_seed=1))
+                plain_s.append(time.monotonic() - started)
+                started = time.monotonic()
+                found = [record_footprint(bench, arm, sha) for arm in Arm]
+                recorded_s.append((time.monotonic() - started) / 2)
+                pairs.append([each for each in found if each is not None])
+    show_recorded(scenario, pairs, statistics.median(recorded_s) / statistics.median(plain_s))
+
+
+def show_recorded(scenario: str, pairs: Sequence[Sequence[Footprint]], slower: float) -> None:
+    whole = [pair for pair in pairs if len(pair) == len(Arm)]
+    found = [compare_footprints(dict(zip(Arm, pair, strict=True))) for pair in whole]
+    different = sum(f is not None and f.likeness is Likeness.DIFFERENT for f in found)
+    print(f"\n{scenario}: {different} of {len(pairs)} equal pairs called different, "
+          f"{len(pairs) - sum(f is not None for f in found)} not known; a recorded trial takes "
+          f"{slower:.1f} times as long as a plain one")  # fmt: skip
+    signatures = [f.signature for pair in whole for f in pair if f.signature is not None]
+    for field in fields(Signature) if signatures else ():
+        values = [getattr(signature, field.name) for signature in signatures]
+        kinds = len(set(values))
+        spread = "" if field.name == "exact" else f", {min(values)} to {max(values)}"
+        print(f"  {field.name:14} {kinds} of {len(values)} differ from each other{spread}"
+              if kinds > 1 else f"  {field.name:14} always {values[0]!s:.20}")  # fmt: skip
+    for reason in sorted({text for pair in whole for f in pair for text in f.unseen}):
+        print(f"  not seen: {reason}")
+    if len(signatures) < 2 * len(pairs):
+        print(
+            f"  without counts: {2 * len(pairs) - len(signatures)} of {2 * len(pairs)} recordings"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--replays", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--real", nargs="+", help="names of scenarios, to be recorded")
+    parser.add_argument("--times", type=int, default=10)
     arguments = parser.parse_args()
+    for scenario in arguments.real or ():
+        record(scenario, arguments.times)
+    if arguments.real:
+        return
     compare(arguments.replays, arguments.seed)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from repositories import new_repository
+from repositories import commit, new_repository
 from rich.console import Console
 
 from ailab_bot.errors import RunnerError
@@ -35,6 +38,9 @@ from ailab_bot.report.progress import choose_progress
 COUNTS = Signature(10, 1000, 2000, 12, 5000, 0, "abc")
 BLOCKS = 3
 TRAIN = """
+import json
+import os
+import subprocess
 import sys
 with open("executions", "a") as file:
     file.write("x")
@@ -180,3 +186,64 @@ def test_the_file_alone_gives_the_verdict_that_the_measurement_gave(tmp_path: Pa
         read = parse_trials(file, "trials.jsonl")
     assert read == found.log.trials
     assert judge(read, policy, {"launch": ("ttfb_s",)}, 1) == found.bench.judge(found.log)
+
+
+PROGRAM = """
+import json
+import os
+import subprocess
+import json
+import os
+import subprocess
+import sys
+import settings
+settings.load()
+sys.audit("ailab.first_batch")
+"""
+HARMLESS = "def load():\n    return 1\n"
+BUSY = """
+import time
+import extra
+
+def load():
+    for _ in range(50):
+        step()
+
+def step():
+    time.sleep(0.004)
+"""
+
+
+@pytest.mark.parametrize("likeness", Likeness)
+def test_an_ab_run_notes_what_both_arms_do_and_explains_what_moved(
+    likeness: Likeness | None, tmp_path: Path
+) -> None:
+    head = {"settings.py": HARMLESS + "# as it was\n"}
+    if likeness is Likeness.DIFFERENT:
+        head = {"settings.py": BUSY, "extra.py": ""}
+    config = "noise: {max_load: 1, max_steal: 1}\nmax_blocks: 20\n"
+    config += "" if likeness else "signature: false\n"
+    new_repository(tmp_path)
+    definition = "id: launch\ncommand: [python, train.py]\nfirst_batch: api\ntimeout_s: 20\n"
+    base = {
+        "train.py": PROGRAM,
+        "settings.py": HARMLESS,
+        ".ailab/config.yml": config,
+        ".ailab/scenarios/launch/scenario.yml": definition,
+    }
+    commit(tmp_path, base, "The platform")
+    commit(tmp_path, head, "The change")
+    out = tmp_path.with_name("out.json")
+    run = subprocess.run(
+        [sys.executable, "-m", "ailab_bot", "ab", "HEAD~1", "HEAD", "--json", str(out)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == (1 if likeness is Likeness.DIFFERENT else 0), run.stderr
+    document = json.loads(out.read_text())
+    (log,) = Path(os.environ["AILAB_CACHE_DIR"]).glob("runs/*/trials.jsonl")
+    claims = {json.loads(line).get("signature") for line in log.read_text().splitlines()}
+    assert claims == {likeness.value if likeness else None}
+    if likeness is Likeness.DIFFERENT:
+        (why,) = document["explanations"]
+        assert "more module" in why["note"]
+        assert "settings.py: step 0 → 50 calls" in why["note"]
