@@ -32,16 +32,21 @@ def footprints(number: int) -> list[Footprint]:
     chance = random.Random(1)
     paths = [f"src/team{each % 40}/part{each % 7}/module{each}.py" for each in range(PATHS)]
     teams = [chance.sample(paths[: PATHS // 2], USED_BY_ONE + 40) for _ in range(40)]
-    found = []
-    for scenario in range(number):
-        used = chance.sample(teams[scenario % 40], USED_BY_ONE)
-        functions = {
-            path: {
+    # Shares of one function differ from scenario to scenario, but not without end.
+    variants = {
+        path: [
+            {
                 name: Executed(1, chance.random() / 100 if chance.random() < 0.1 else 0.0)
                 for name in ("<module>", "Model", "Model.forward", "build")
             }
-            for path in used
-        }
+            for _ in range(5)
+        ]
+        for path in paths
+    }
+    found = []
+    for scenario in range(number):
+        used = chance.sample(teams[scenario % 40], USED_BY_ONE)
+        functions = {path: chance.choice(variants[path]) for path in used}
         files = {path: frozenset({Use.IMPORTED}) for path in used}
         files[f"scenarios/{scenario}/train.py"] = frozenset({Use.IMPORTED})
         files[f"data/{scenario % 90}.csv"] = frozenset({Use.OPENED})
