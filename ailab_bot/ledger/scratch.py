@@ -116,6 +116,14 @@ class Scratch:
             return None
         raise FaultError("git fetch failed", why=said_by(listed.stderr or result.stderr))
 
+    def deepen(self, depth: int) -> None:
+        """Have so many commits of what was fetched, where the server can give a part of them."""
+        if any(each.startswith("--depth") for each in self._ways[0]):
+            ways = [each for each in self._ways[0] if not each.startswith("--depth")]
+            quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
+            spec = f"+{self.ref}:refs/heads/deeper"
+            self.out("fetch", *quiet, *ways, f"--depth={depth}", "--refmap=", self.remote, spec)
+
     def fetch_blobs(self, ids: Sequence[str]) -> None:
         """Have these, in as few requests as may be. Those that are here cost nothing more."""
         missing = self.missing(ids)
@@ -182,7 +190,7 @@ def scratch(ledger: Ledger) -> Iterator[Scratch]:
     check_branch(ledger.branch)
     with tempfile.TemporaryDirectory(prefix="ailab-ledger-") as folder:
         root = Path(folder)
-        _lay_out(root, ledger)
+        lay_out(root, ledger)
         yield Scratch(root, ledger.branch, ledger.variables)
 
 
@@ -195,7 +203,7 @@ def check_branch(branch: str) -> None:
         )
 
 
-def _lay_out(root: Path, ledger: Ledger) -> None:
+def lay_out(root: Path, ledger: Ledger) -> None:
     """What `git init --bare` would make, with the clone's remote and, if it is whole, objects."""
     listed = _settings(ledger)
     form = dict(listed).get("extensions.objectformat", "")

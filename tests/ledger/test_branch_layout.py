@@ -32,7 +32,7 @@ from ailab_bot.ledger.reading import (
     read_view,
     tip_at,
 )
-from ailab_bot.ledger.records import Kind, Record, Skip, place_of, record_to_json
+from ailab_bot.ledger.records import Kind, NotARecordError, Record, Skip, place_of, record_to_json
 from ailab_bot.ledger.scratch import Ledger
 
 BRANCH = "ailab-ledger"
@@ -263,6 +263,15 @@ def test_a_damaged_archive_costs_its_own_records_alone(clone: Path) -> None:
     found = sorted(each.run for each in read_all(clone, "refs/heads/damaged", skipped))
     assert found == [1, 2, 3, 4]
     assert skipped == {Skip.DAMAGED: 3, Skip.LARGE: 1}
+
+
+def test_no_more_is_unpacked_than_a_part_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MOST_BYTES", 1 << 20)
+    lines = [b"x" * 1000 + b"\n"] * 2000
+    assert list(archive.unpack(archive.pack(lines))) == lines, "2 MB, a record more than a part"
+    with pytest.raises(NotARecordError) as caught:
+        list(archive.unpack(archive.pack(lines * 2)))
+    assert caught.value.skip is Skip.LARGE
 
 
 def test_records_are_not_archived_while_they_may_be_made_again(clone: Path) -> None:

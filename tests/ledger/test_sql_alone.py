@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
@@ -39,6 +41,31 @@ def test_the_database_refuses_to_change_or_remove_a_record(
     with pytest.raises(DBAPIError, match="append-only"), sql_store.engine.begin() as connection:
         connection.execute(text(statement))
     assert everything(sql_store) == [record(1)]
+
+
+def test_a_view_does_not_step_over_a_record_that_is_not_committed_yet(
+    sql_store: SqlStore,
+) -> None:
+    """Numbers are given out before records can be seen."""
+    other = Thread(target=sql_store.append, args=([record(2)],))
+    with sql_store.engine.connect() as first:
+        sql._lock(first, sql._APPENDING)
+        sql._insert(first, [sql._row(record(1))])
+        other.start()
+        until = time.monotonic() + 30
+        while other.is_alive() and not waiting(sql_store) and time.monotonic() < until:
+            time.sleep(0.02)
+        sql_store.compact(NOW, {"count": counting})
+        first.commit()
+    other.join(30)
+    sql_store.compact(NOW, {"count": counting})
+    assert sql_store.view("count") == b"2"
+
+
+def waiting(store: SqlStore) -> bool:
+    asked = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with store.engine.connect() as connection:
+        return bool(connection.execute(asked).scalar_one())
 
 
 def test_the_code_asks_for_no_such_thing() -> None:
