@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sqlalchemy import (
     BigInteger,
@@ -204,8 +205,9 @@ def open_store(url: str) -> SqlStore:
         raise _bad_address("It is no URL.") from None
     if address.drivername.partition("+")[0] not in {"postgresql", "postgres"}:
         raise _bad_address("Its scheme is not postgresql.")
-    secrets = [each for each in (url, address.password) if each]
-    pattern = re.compile("|".join(re.escape(str(each)) for each in secrets))
+    password = str(address.password or "")
+    secrets = [each for each in (url, quote(password, safe=""), password) if each]
+    pattern = re.compile("|".join(map(re.escape, secrets)))
 
     def redact(said: str) -> str:
         return pattern.sub("…", said)

@@ -187,11 +187,23 @@ def test_a_ledger_is_copied_to_the_other_back_end_each_record_once_and_resumed(
     other().compact(NOW, {})
     assert copy_records(backend.open(), other(), Counter()) == Copied(0, 104)
     assert everything(other()) == everything_of(records)
-    changed = replace(records[80], machine="Another")
-    backend.open().append([record(200), replace(changed, run=999)])
-    other().append([replace(changed, run=999, machine="Third")])
+    backend.open().append([record(300, days=100)])
+    other().append([record(300, days=100, machine="Another")])
+    other().compact(NOW, {})
     with pytest.raises(RecordConflictError):
         copy_records(backend.open(), other(), Counter())
+
+
+def test_what_differs_stops_a_copy_before_anything_more_is_written(
+    backend: Backend, other: Callable[[], object]
+) -> None:
+    records = [record(n) for n in range(1, 5)]
+    backend.open().append(records)
+    changed = replace(records[2], machine="Another")
+    other().append([changed])
+    with pytest.raises(RecordConflictError):
+        copy_records(backend.open(), other(), Counter())
+    assert everything(other()) == [changed]
 
 
 def test_randomly_mixed_appends_and_compactions_keep_every_record(backend: Backend) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from conftest import fetched, git_store
 from ledgers import NOW, other_kind, record
-from repositories import git
 
 from ailab_bot.flows.history import DURATIONS, MOST_RECORDS, build_durations, expected_s
-from ailab_bot.ledger.git_branch import append
-from ailab_bot.ledger.records import Kind, Record, place_of, record_to_json
+from ailab_bot.ledger.records import Kind, Record
 
 SCENARIOS = ("eager", "train", "a.b-c")
 
@@ -83,20 +82,13 @@ def test_old_runs_count_after_their_records_were_archived(clone: Path) -> None:
 def test_a_damaged_view_is_as_none(clone: Path, data: str) -> None:
     git_store(clone).append([record(1, runner_seconds=50.0)])
     compacted(clone)
-    about = json.dumps({"schema": 1, "commit": "a" * 40, "when": 1})
-    files = {("view", "durations-1", "about.json"): about, ("view", "durations-1", "data"): data}
-    # Nothing of ours would replace a file: this is a branch that was damaged from the beginning.
-    ledger = git_store(clone).ledger
-    other = type(ledger)(ledger.repository, branch="damaged")
-    texts = {**files, **texts_of(record(1, runner_seconds=50.0))}
-    append(other, texts, sleep=print, rng=random.Random(1))
-    git(clone, "fetch", "-q", "origin", "damaged")
-    tip = git(clone, "rev-parse", "FETCH_HEAD")
-    assert expected_s(clone, tip, SCENARIOS) == {"eager": 50.0}
-
-
-def texts_of(*records: Record) -> dict[tuple[str, ...], str]:
-    return {place_of(each): record_to_json(each) for each in records}
+    git_store(clone).append([record(2, runner_seconds=70.0)])
+    stream = (
+        f"commit refs/heads/damaged\ncommitter A <a@b.invalid> 1 +0000\ndata 0\n"
+        f"from {fetched(clone)}\nM 100644 inline view/durations-1/data\ndata {len(data)}\n{data}\n"
+    )
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=clone, input=stream.encode(), check=True)
+    assert expected_s(clone, "refs/heads/damaged", SCENARIOS) == {"eager": 60.0}
 
 
 def test_a_view_keeps_a_bounded_number_of_runs() -> None:

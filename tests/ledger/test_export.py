@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Backend, fetched, git_store
 from ledgers import NOW, counting, everything, other_kind, record
+from postgres_server import PASSWORD
 from repositories import git
 
 from ailab_bot.errors import UserError
@@ -22,7 +23,7 @@ from ailab_bot.flows import ledger as flow
 from ailab_bot.flows.export import FORMATS, TABLES, export, in_order
 from ailab_bot.ledger.places import LedgerError
 from ailab_bot.ledger.records import Kind, Origin
-from ailab_bot.ledger.sql import open_store
+from ailab_bot.ledger.sql import SqlStore, open_store
 
 VERDICT = {
     "scenario": "eager", "metric": "ttfb_s", "verdict": "REGRESSION", "confirmed": True,
@@ -254,6 +255,14 @@ def test_a_password_is_in_no_error_of_the_database(database_url: str, postgres: 
         assert "p4ss" not in said
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
+
+
+def test_what_a_driver_may_say_of_the_address_is_taken_out(
+    sql_store: SqlStore, database_url: str
+) -> None:
+    encoded = database_url.partition("postgres:")[2].partition("@")[0]
+    said = sql_store.redact(f"cannot use {database_url}, password {PASSWORD} or {encoded}")
+    assert said == "cannot use …, password … or …"
 
 
 def test_the_copy_counts_what_of_the_source_could_not_be_read(
