@@ -31,6 +31,8 @@ def policy_of(config: Config, shown: Path | None = None) -> Policy:
         policy = policy.with_threshold(config.threshold)
     if config.max_blocks is not None:
         policy = replace(policy, max_blocks=config.max_blocks)
+    if not config.signature:  # nobody recorded, so who claims it has made it up
+        policy = replace(policy, equal_odds=1.0)
     return policy
 
 

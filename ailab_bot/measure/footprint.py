@@ -15,9 +15,9 @@ are nobody's business here. Letters of a line, as `probe/_ailab_footprint.py` wr
 and of what it ran, in NAME.e at the first batch or the end, NAME.s when the supervisor asked,
 NAME.p before a print (the last one counts), NAME.x before another program took over:
 
-    F path name line calls calls-in-threads nanoseconds      a function that ran
-    A path name line                                         one that is not over yet
-    N calls builtin-calls files bytes nanoseconds mark       all of it
+    F path name line calls calls-in-threads nanoseconds builtin-calls    a function that ran
+    A path name line                                                     one that is not over
+    N calls builtin-calls files bytes nanoseconds mark sleeps            all of it
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ json.dump(found, sys.stdout)
 
 @dataclass(frozen=True)
 class _Function:
-    """`threads`: calls in other threads than the main one; `spent_ns` in the main one."""
+    """`threads`: calls in other threads than the main one; `spent_ns` in the main one. `builtins`:
+    calls of functions written in C that it made itself.
+    """
 
     path: str
     name: str
@@ -70,12 +72,13 @@ class _Function:
     calls: int
     threads: int
     spent_ns: int
+    builtins: int
 
 
 @dataclass
 class _Process:
     """What one process left. `functions` are of the first moment of MOMENTS that there is, `active`
-    of all; `totals` by moment: calls, builtin calls, files, bytes, nanoseconds."""
+    of all; `totals` by moment: the six numbers of its line."""
 
     pid: int = 0
     parent: int = 0
@@ -231,12 +234,9 @@ def _take(found: _Process, letter: str, fields: list[str]) -> None:
     elif letter == "O":
         found.opened.setdefault(_inside(fields[0]), set()).add(fields[1])
     elif letter == "F":
-        line, calls, threads, spent_ns = map(int, fields[2:6])
-        found.functions.append(
-            _Function(_inside(fields[0]), fields[1], line, calls, threads, spent_ns)
-        )
+        found.functions.append(_Function(_inside(fields[0]), fields[1], *map(int, fields[2:7])))
     elif letter == "N":
-        found.totals[fields[5]] = tuple(int(word) for word in fields[:5])
+        found.totals[fields[5]] = tuple(int(word) for word in (*fields[:5], fields[6]))
     elif letter == "A":
         found.active.append((_inside(fields[0]), fields[1], int(fields[2])))
     elif letter == "U":
@@ -365,11 +365,14 @@ def _signature(lead: _Process, processes: Iterable[_Process]) -> Signature | Non
     None where its counts were not taken at a moment that is the same in each run.
     """
     totals = lead.totals.get("e") or lead.totals.get("p")
-    if totals is None or len(totals) < 5:
+    if totals is None:
         return None
-    calls, builtin_calls, files, size, _ = totals
-    own = sorted((each.path, each.name, each.calls) for each in lead.functions if each.calls)
-    exact = hashlib.sha256(repr((own, sorted(lead.modules))).encode()).hexdigest()[:16]
+    calls, builtin_calls, files, size, _, sleeps = totals
+    own = sorted(
+        (each.path, each.name, each.calls, each.builtins) for each in lead.functions if each.calls
+    )
+    told = repr((own, sorted(lead.modules), sleeps))
+    exact = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:16]
     return Signature(
         modules=len(lead.modules),
         calls=calls,

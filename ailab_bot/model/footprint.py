@@ -36,7 +36,8 @@ class Signature:
     `calls`: of functions written in Python; `builtin_calls`: of those written in C; the import
     system's own are left out of both. `bytes_read`: sizes of the files opened for reading, each
     once. `subprocesses`: programs that any process started. `exact` is a digest of how often each
-    function of the repository ran, and of the modules imported.
+    function of the repository ran and called what is written in C, of the modules imported and of
+    the number of sleeps.
     """
 
     modules: int

@@ -76,7 +76,8 @@ class _Moved:
 
     @property
     def is_explained(self) -> bool:
-        return bool(self.shifts or self.why.imports_added or self.why.imports_removed)
+        why = self.why
+        return bool(self.shifts or why.imports_added or why.imports_removed or why.note)
 
 
 def render_comment(report: Report) -> str:

@@ -277,13 +277,14 @@ class Recorder:
             return
         self.done = mark == "e"
         total_ns = max(perf_counter_ns() - self.started_ns, 1)
-        lines, calls, builtin_calls = self.active(), 0, 0
+        lines, calls, builtin_calls, sleeps = self.active(), 0, 0, 0
         for thread, profiler in list(self.profilers):
             in_main = thread == self.main
             for entry in profiler.getstats():
                 code, count = entry.code, entry.callcount
                 if isinstance(code, str):
                     builtin_calls += count * in_main
+                    sleeps += count * (in_main and "time.sleep" in code)
                 elif code.co_filename.startswith(_OURS):
                     inner = entry.calls or ()
                     own = sum(sub.callcount for sub in inner if isinstance(sub.code, str))
@@ -294,7 +295,8 @@ class Recorder:
                     if place is not None:
                         lines.append(self.function(place, entry, in_main))
         size = sum(map(_size, list(self.read)))
-        lines.append(_line("N", calls, builtin_calls, len(self.read), size, total_ns, mark))
+        totals = (calls, builtin_calls, len(self.read), size, total_ns)
+        lines.append(_line("N", *totals, mark, sleeps))
         partial = "%s.part%d" % (self.path, get_ident())
         self.put(partial, _ANEW, b"".join(lines))
         try:
@@ -320,9 +322,11 @@ class Recorder:
         """A line: its calls, and the time in it and in the libraries that it called."""
         code = entry.code
         name = getattr(code, "co_qualname", code.co_name)
-        spent = entry.totaltime
+        spent, builtin_calls = entry.totaltime, 0
         for sub in entry.calls or ():
-            if not isinstance(sub.code, str) and self.place(sub.code.co_filename) is not None:
+            if isinstance(sub.code, str):
+                builtin_calls += sub.callcount
+            elif self.place(sub.code.co_filename) is not None:
                 spent -= sub.totaltime
         if name == "<module>":
             for module, nested in list(self.nested.items()):
@@ -330,7 +334,8 @@ class Recorder:
                     spent -= nested / 1e9
         calls = (entry.callcount, 0) if in_main else (0, entry.callcount)
         nanoseconds = int(max(spent, 0.0) * 1e9) if in_main else 0
-        return _line("F", place, name, code.co_firstlineno, calls[0], calls[1], nanoseconds)
+        numbers = (code.co_firstlineno, *calls, nanoseconds, builtin_calls)
+        return _line("F", place, name, *numbers)
 
     def finish(self):
         """At the first batch, or the end of the process: nothing later belongs to the footprint."""

@@ -1,0 +1,254 @@
+"""Which of a tier's scenarios a change is measured with: what footprints prove, what is likely,
+what fits.
+
+Everything follows from the two commits, the ledger at one moment and the seed: the job that
+measures and the job that decides find the same. Refuses to overrule people, tiers and runners.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from ailab_bot.config import Config
+from ailab_bot.errors import RunnerError, UserError
+from ailab_bot.flows.definitions import Definitions
+from ailab_bot.flows.knowledge import Knowledge
+from ailab_bot.flows.train import NAME as MODEL
+from ailab_bot.measure.changes import read_blobs, read_change, read_folders
+from ailab_bot.measure.git import Repository
+from ailab_bot.model.change import Change
+from ailab_bot.model.exchange import fingerprint
+from ailab_bot.model.learned import LARGEST_BYTES, Learned, learned_from_json
+from ailab_bot.model.report import Choice, Why
+from ailab_bot.model.scenario import Scenario
+from ailab_bot.model.strictjson import BadJsonError
+from ailab_bot.plan.capacity import Candidate, choose
+from ailab_bot.plan.features import Features, Surroundings, facts_of, near_of, rows_of
+from ailab_bot.plan.predict import basis_of, predict
+from ailab_bot.plan.relate import blobs_wanted, relate
+from ailab_bot.plan.relation import Finding, Relation
+from ailab_bot.plan.shadowing import Folders
+
+#: Commits that footprints are from, the most used first: nights follow each other, so two or three
+#: are usual, and each further one costs a comparison of trees.
+MOST_ORIGINS = 8
+_NEVER = Finding(Relation.UNKNOWN, "it has no footprint yet")
+_REDEFINED = Finding(
+    Relation.UNKNOWN, "its definition is another one than when its footprint was recorded"
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a choice rests on. `since`: by a footprint's commit, what happened from there to base.
+    `sources`: blobs by their ids. `when`: the moment of the ledger, and of the plan."""
+
+    knowledge: Knowledge
+    change: Change
+    sources: Mapping[str, bytes]
+    since: Mapping[str, Change]
+    folders: Folders
+    when: datetime
+
+
+@dataclass(frozen=True)
+class Selected:
+    """`rows` and `findings` by scenario, for the ledger. `basis`: one sentence for people."""
+
+    choices: tuple[Choice, ...]
+    basis: str = ""
+    rows: Mapping[str, Features] = field(default_factory=dict)
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+
+
+def origins_of(knowledge: Knowledge, base: str) -> list[str]:
+    """Commits of the footprints, without base itself: the most used ones first."""
+    counts = {sha: who.bit_count() for sha, who in knowledge.index.shas.items() if sha != base}
+    return sorted(counts, key=lambda sha: (-counts[sha], sha))[:MOST_ORIGINS]
+
+
+def gather(
+    repository: Repository, base: str, head: str, knowledge: Knowledge, when: datetime
+) -> Evidence:
+    """Read the change and what has to be compared. Both commits are in the repository.
+
+    A footprint's commit that is not here proves nothing.
+    """
+    change = read_change(repository, base, head)
+    since = {
+        sha: read_change(repository, sha, base)
+        for sha in origins_of(knowledge, base)
+        if repository.has(sha)
+    }
+    wanted = blobs_wanted(change, knowledge.index)
+    for each in since.values():
+        wanted |= blobs_wanted(each, knowledge.index)
+    python = [file for file in change.files if file.path.endswith(".py") and file.is_plain]
+    wanted |= {blob for file in python for blob in (file.old_blob, file.new_blob) if blob}
+    return Evidence(
+        knowledge,
+        change,
+        read_blobs(repository, sorted(wanted)),
+        since,
+        Folders(read_folders(repository, base), read_folders(repository, head)),
+        when,
+    )
+
+
+def select_scenarios(
+    choices: Sequence[Choice],
+    definitions: Definitions,
+    evidence: Evidence,
+    *,
+    capacity_s: float | None,
+    seed: int,
+    expected_s: Mapping[str, float],
+    root: Path | None = None,
+    narrow: bool = True,
+) -> Selected:
+    """The choices again, those that tier and runner allow now chosen by relevance and capacity.
+
+    `root`: the work tree that the definitions lie in; None: they were laid out from a commit. Not
+    `narrow`: all are taken all the same, and only what is known of them is told. UserError where
+    the configuration names a smoke scenario that there is none.
+    """
+    settings = definitions.config.selection
+    check_smoke(definitions)
+    open_ = [choice.scenario for choice in choices if choice.taken and choice.rule is Why.TIER]
+    scenarios = {scenario.id: scenario for scenario in definitions.scenarios}
+    homes = {name: _home(definitions, scenarios[name], root) for name in open_}
+    findings = _findings(evidence, [scenarios[name] for name in open_], homes)
+    past = evidence.knowledge.past
+    facts = facts_of(evidence.change, evidence.sources.get)
+    around = Surroundings(near=near_of(facts.paths, homes))
+    rows = rows_of(facts, findings, past, evidence.when, around)
+    model, remark = _model(definitions.config)
+    basis = _basis(evidence, open_, model) + remark
+    if not narrow:
+        return Selected(tuple(choices), basis, rows, findings)
+    index = evidence.knowledge.index
+    widths = dict(zip(index.scenarios, index.counts, strict=True))
+    chances = predict([rows[name] for name in open_], model)
+    candidates = [
+        Candidate(
+            name,
+            findings[name].relation,
+            findings[name].reason,
+            chance,
+            expected_s.get(name, past.expected_s(name)),
+            widths.get(name, 0),
+        )
+        for name, chance in zip(open_, chances, strict=True)
+    ]
+    left_s = None
+    if settings.capacity_day_s is not None:
+        spent_s = evidence.knowledge.spent_before(evidence.when)
+        left_s = max(settings.capacity_day_s - spent_s, 0.0)
+        if left_s == 0.0:
+            basis += " The day's capacity is spent."
+    chosen = choose(
+        candidates,
+        capacity_s,
+        seed,
+        day_left_s=left_s,
+        smoke=settings.smoke,
+        together={name: past.moves_with(name) for name in open_},
+        explore=settings.explore,
+    )
+    made = {choice.scenario: choice for choice in chosen}
+    return Selected(
+        tuple(made.get(choice.scenario, choice) for choice in choices), basis, rows, findings
+    )
+
+
+def check_smoke(definitions: Definitions) -> None:
+    """UserError where `selection: smoke` names what is no scenario."""
+    known = {scenario.id for scenario in definitions.scenarios}
+    for name in definitions.config.selection.smoke:
+        if name not in known:
+            raise UserError(
+                f"`selection: smoke` names no scenario: `{name:.80}`",
+                why=f"The scenarios: {', '.join(sorted(known)[:10]) or 'none'}.",
+                advice="Correct the name in the configuration.",
+            )
+
+
+def _findings(
+    evidence: Evidence, scenarios: Sequence[Scenario], homes: Mapping[str, str]
+) -> dict[str, Finding]:
+    sources = evidence.knowledge.sources
+    current = {
+        each.id
+        for each in scenarios
+        if each.id in sources and sources[each.id].definition == fingerprint(each)
+    }
+    found = relate(
+        evidence.change,
+        evidence.sources,
+        evidence.knowledge.index,
+        [each.id for each in scenarios if each.id in current],
+        homes,
+        evidence.since,
+        evidence.folders,
+    )
+    missing = {
+        each.id: _REDEFINED if each.id in sources else _NEVER
+        for each in scenarios
+        if each.id not in current
+    }
+    return {each.id: found.get(each.id) or missing[each.id] for each in scenarios}
+
+
+def _home(definitions: Definitions, scenario: Scenario, root: Path | None) -> str:
+    """The folder or file of the repository that defines the scenario."""
+    folder = definitions.config.scenarios_dir
+    if root is None:
+        home = definitions.paths[0] if definitions.paths else ".ailab"
+    else:
+        home = os.path.relpath(folder.parent, root).replace(os.sep, "/")
+    inside = scenario.directory != folder
+    place = f"{scenario.directory.name}" if inside else f"{scenario.id}.yml"
+    return f"{home}/{folder.name}/{place}".removeprefix("./")
+
+
+def _model(config: Config) -> tuple[Learned | None, str]:
+    """What was learned, beside the configuration; and a remark where it cannot be used."""
+    path = config.folder / MODEL
+    try:
+        if not path.exists():
+            return None, ""
+        if path.stat().st_size > LARGEST_BYTES:
+            return None, f" {MODEL} is too large to be a model."
+        return learned_from_json(path.read_text(encoding="utf-8")), ""
+    except (OSError, UnicodeDecodeError, BadJsonError) as error:
+        return None, f" {MODEL} is not used: {error}."
+
+
+def _basis(evidence: Evidence, names: Sequence[str], model: Learned | None) -> str:
+    known = evidence.knowledge
+    own = [known.sources[name] for name in names if name in known.sources]
+    text = f"Of {len(names)} scenarios {len(own)} have a footprint"
+    if own:
+        hours = (evidence.when - min(each.when for each in own)).total_seconds() / 3600
+        age = f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+        text += f", the oldest {age} old"
+    skipped = sum(known.skipped.values())
+    more = f" {skipped} records of the ledger could not be read." if skipped else ""
+    note = f" {known.note}" if known.note else ""
+    return f"{text}. {basis_of(model)}{more}{note}"
+
+
+def gather_if_known(
+    repository: Repository, base: str, head: str, knowledge: Knowledge, when: datetime
+) -> Evidence | None:
+    """None where nothing is known that could tell scenarios apart, or git cannot compare."""
+    if knowledge.is_empty:
+        return None
+    try:
+        return gather(repository, base, head, knowledge, when)
+    except RunnerError:
+        return None
