@@ -50,7 +50,7 @@ _MOST_TOUCHES = 200
 _MOST_READ_FILES, _MOST_READ_BYTES = 300, 8 << 20
 #: Strength of the usual rate against what was seen, in outcomes: of a file with a scenario, of a
 #: file, of a scenario.
-_PAIR_STRENGTH, _PATH_STRENGTH, _SCENARIO_STRENGTH = 1.0, 3.0, 10.0
+_PAIR_STRENGTH, _PATH_STRENGTH, _SCENARIO_STRENGTH = 5.0, 40.0, 20.0
 #: The usual rate where nothing was measured: 2 of 100 verdicts.
 USUAL_RATE = 0.02
 _MOST_LOG_ODDS = 4.0

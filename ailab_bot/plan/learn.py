@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +27,21 @@ Array = NDArray[np.float64]
 LEAST_LABELS, LEAST_MOVED = 200, 30
 #: The later part of the labels is what models are compared on.
 TESTED_PART = 0.25
-#: Of the earlier part, what chooses the ridge and sets the calibration.
-_TUNED_PART = 0.33
-#: Strengths of the ridge that are tried, in rows: standardised columns need no finer steps.
-_RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+#: The earlier part chooses how much to learn: trained up to each of these, tried up to the next.
+_FOLDS = (0.4, 0.6, 0.8, 1.0)
+#: Strengths of the ridge that are tried, in rows: standardised columns need no finer steps. With
+#: _LEVEL nothing is learned but the calibration of the weights set by hand.
+_RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+_LEVEL = float("inf")
 #: A column that is not 0 in fewer rows is not looked at.
 _LEAST_ROWS = 15
 #: A model has to be better by so many standard errors of the difference, which are taken over
 #: changes: one change's scenarios are no independent witnesses. Without any true gain 16 of 100
 #: trainings would pass; one that is worse by its own variance passes more seldom.
 _BETTER_BY = 1.0
-#: How much the error of calibration may exceed that of the weights set by hand.
-_CALIBRATION_SLACK = 0.002
+#: How much the error of calibration may exceed that of the weights set by hand: about its own error
+#: with a hundred faulty changes.
+_CALIBRATION_SLACK = 0.01
 #: A label drawn with a small propensity stands for many, but for no more than these.
 MOST_WEIGHT = 20.0
 _COSTS = (0.1, 0.25, 0.5)
@@ -118,13 +122,9 @@ def learn(examples: Sequence[Example]) -> tuple[Learned | None, TrainingReport]:
         why = "The later part of the labels has no effect, or nothing else. The weights stay."
         return None, TrainingReport(labels, moved, len(later), int(later.moved.sum()), False, why,
                                     *_days(part), notes=notes)  # fmt: skip
-    ridge, slope, shift = _tune(earlier)
+    ridge = _tune(earlier)
     by_hand = _chances(log_odds_by_hand(later.values))
-    said = _said(later, _fit(earlier, _TERMS, ridge, slope, shift))
-    level = _said(later, _level(earlier))
-    # The simpler one stays unless the other is better by more than chance.
-    name = "learned" if _is_better(said, level, later) else "recalibrated"
-    said = said if name == "learned" else level
+    said = _chances(_log_odds(later, _fit(earlier, ridge)))
     chosen = _is_better(said, by_hand, later) and (
         calibration_error(said, later.moved, later.weights)
         <= calibration_error(by_hand, later.moved, later.weights) + _CALIBRATION_SLACK
@@ -132,7 +132,8 @@ def learn(examples: Sequence[Example]) -> tuple[Learned | None, TrainingReport]:
     score = round(brier(said, later.moved, later.weights), 6)
     score_by_hand = round(brier(by_hand, later.moved, later.weights), 6)
     report = TrainingReport(
-        labels, moved, len(later), int(later.moved.sum()), chosen, _why(chosen, name), *_days(part),
+        labels, moved, len(later), int(later.moved.sum()), chosen, _why(chosen, ridge),
+        *_days(part),
         brier=score, brier_by_hand=score_by_hand,
         calibration_error=round(calibration_error(said, later.moved, later.weights), 6),
         calibration_error_by_hand=round(
@@ -153,12 +154,11 @@ def learn(examples: Sequence[Example]) -> tuple[Learned | None, TrainingReport]:
     if not chosen:
         return None, report
     # What is used afterwards knows the latest labels, too.
-    final = _level(part) if name == "recalibrated" else _fit(part, _TERMS, ridge, slope, shift)
-    return replace(final, brier=score, brier_by_hand=score_by_hand), report
+    return replace(_fit(part, ridge), brier=score, brier_by_hand=score_by_hand), report
 
 
-def _why(chosen: bool, name: str) -> str:
-    what = "weights learned" if name == "learned" else "the weights set by hand, recalibrated,"
+def _why(chosen: bool, ridge: float) -> str:
+    what = "the weights set by hand, recalibrated," if ridge == _LEVEL else "learned weights"
     if chosen:
         return f"On labels that came later {what} predict better than the weights set by hand."
     return (
@@ -198,52 +198,41 @@ def _days(part: _Part) -> tuple[str, str]:
     return (part.days[0], part.days[-1]) if part.days else ("", "")
 
 
-def _tune(earlier: _Part) -> tuple[float, float, float]:
-    """The ridge under which the last third of the earlier part is likeliest, and the calibration
-    there."""
-    cut = earlier.boundary(1 - _TUNED_PART)
-    first, last = earlier.upto(cut), earlier.since(cut)
-    best = (np.inf, _RIDGES[-1], 1.0, 0.0)
-    for ridge in _RIDGES:
-        model = _fit(first, _TERMS, ridge, 1.0, 0.0)
-        log_odds = corrected(log_odds_by_hand(last.values), last.values, model)
-        loss = float(last.weights @ (np.logaddexp(0.0, log_odds) - last.moved * log_odds))
-        if loss < best[0]:
-            best = (loss, ridge, *fit_platt(log_odds, last.moved, last.weights))
-    return best[1:]
+def _tune(earlier: _Part) -> float:
+    """The ridge under which what came next was likeliest, time after time."""
+    cuts = [earlier.boundary(part) for part in _FOLDS]
+    losses = dict.fromkeys((_LEVEL, *reversed(_RIDGES)), 0.0)
+    for end, until in pairwise(cuts):
+        first, following = earlier.upto(end), earlier.upto(until).since(end)
+        for ridge in losses:
+            log_odds = _log_odds(following, _fit(first, ridge))
+            loss = np.logaddexp(0.0, log_odds) - following.moved * log_odds
+            losses[ridge] += float(following.weights @ loss)
+    return min(losses, key=lambda ridge: losses[ridge])  # of equals the one that learns least
 
 
-def _fit(part: _Part, terms: Sequence[str], ridge: float, slope: float, shift: float) -> Learned:
-    columns = terms_of(part.values, terms)
+def _fit(part: _Part, ridge: float) -> Learned:
+    by_hand = log_odds_by_hand(part.values)
+    about = (len(part), int(part.moved.sum()), *_days(part), 0.0, 0.0)
+    if ridge == _LEVEL:
+        slope, shift = _short(np.array(fit_platt(by_hand, part.moved, part.weights)))
+        return Learned(VERSION, NAMES, (), (), (), (), 0.0, slope, shift, *about)
+    columns = terms_of(part.values, _TERMS)
     often = ((columns != 0).sum(axis=0) >= _LEAST_ROWS) & (columns.std(axis=0) > 0)
-    used = [number for number in range(len(terms)) if often[number]]
+    used = [number for number in range(len(_TERMS)) if often[number]]
     columns = columns[:, used]
     total = max(float(part.weights.sum()), 1e-12)
     means = part.weights @ columns / total
     scales = np.sqrt(part.weights @ (columns - means) ** 2 / total)
     scales = np.where(scales > 1e-6, scales, 1.0)
     intercept, weights = fit_logistic(
-        (columns - means) / scales,
-        part.moved,
-        weights=part.weights,
-        offset=log_odds_by_hand(part.values),
-        ridge=ridge,
+        (columns - means) / scales, part.moved, weights=part.weights, offset=by_hand, ridge=ridge
     )
-    since, until = _days(part)
+    terms = tuple(_TERMS[number] for number in used)
+    (shift,) = _short(np.array([intercept]))
     return Learned(
-        VERSION, NAMES, tuple(terms[number] for number in used),
-        _short(means), _short(scales), _short(weights),
-        float(f"{intercept:.6g}"), float(f"{slope:.6g}"), float(f"{shift:.6g}"),
-        len(part), int(part.moved.sum()), since, until, 0.0, 0.0,
-    )  # fmt: skip
-
-
-def _level(part: _Part) -> Learned:
-    """The weights set by hand, recalibrated: a model without terms."""
-    slope, shift = fit_platt(log_odds_by_hand(part.values), part.moved, part.weights)
-    return Learned(
-        VERSION, NAMES, (), (), (), (), 0.0, float(f"{slope:.6g}"), float(f"{shift:.6g}"),
-        len(part), int(part.moved.sum()), *_days(part), 0.0, 0.0,
+        VERSION, NAMES, terms, _short(means), _short(scales), _short(weights), shift, 1.0, 0.0,
+        *about,
     )  # fmt: skip
 
 
@@ -251,8 +240,8 @@ def _short(values: Array) -> tuple[float, ...]:
     return tuple(float(f"{each:.6g}") for each in values)
 
 
-def _said(part: _Part, model: Learned) -> Array:
-    return _chances(corrected(log_odds_by_hand(part.values), part.values, model))
+def _log_odds(part: _Part, model: Learned) -> Array:
+    return corrected(log_odds_by_hand(part.values), part.values, model)
 
 
 def _chances(log_odds: Array) -> Array:

@@ -17,47 +17,50 @@ from ailab_bot.plan.features import INDEX, NAMES, VERSION, Features
 
 Array = NDArray[np.float64]
 
-#: Log odds of what touches a scenario by nothing that counts: 0.2 %. A change of a function that
-#: takes a tenth of the time has to make it slower by a fifth to be relevant at 2 %, and few do.
-INTERCEPT = -6.2
-#: What each feature adds. The code's share of time is the strongest: with 1 decade above 0.01 %
-#: (0.1 %) 0.6 %, with 1 % 3 %, with 10 % 17 %, with half of the time 60 %. The others say how
-#: often a touch of that kind costs time: definitions, builds and dependencies in about one of ten,
-#: a configuration in one of twenty. A token is worth what it usually costs beside a start-up of
-#: seconds: sleeps, networks and heavy imports a lot, a line of log nearly nothing.
+#: Log odds of what touches a scenario by nothing that counts: 0.3 %.
+INTERCEPT = -5.8
+#: What each feature adds. Code that ran without any time seen: 0.5 %; with 1 % of the time 4 %,
+#: with 10 % 14 %, with half of it 50 %: a function that takes a tenth has to get slower by a fifth
+#: to be relevant at 2 %. The share's effect is flat below, as a small function may begin to do
+#: something new; what can be read of that off the text is worth what it usually costs beside a
+#: start-up of seconds: sleeps, networks, subprocesses and heavy imports a lot, a log line no.
+#: Definitions, builds and dependencies cost time in one of ten changes, configurations in one of
+#: twenty. History speaks softly: an effect is no reason that the next change has one. An order of
+#: size from what is known of start-ups; bench/selection.py shows how far it carries.
 WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
-        "unknown": 3.5,
+        "unknown": 2.8,
         "near": 1.0,
+        "code": 0.5,
         "content": 1.8,
         "appears": 1.0,
         "vanishes": 1.5,
-        "dependency": 3.5,
-        "build": 4.0,
+        "dependency": 3.2,
+        "build": 3.6,
         "scenario": 4.0,
         "config_file": 1.0,
-        "data_file": 1.0,
-        "share": 1.5,
-        "log_share": 1.6,
-        "module_body": 0.5,
-        "log_functions": 0.2,
-        "pair_history": 0.5,
-        "path_history": 0.2,
-        "scenario_history": 0.4,
-        "lately": 0.5,
-        "new_import": 0.8,
+        "data_file": 1.5,
+        "share": 3.0,
+        "log_share": 1.0,
+        "module_body": 0.2,
+        "log_functions": 0.1,
+        "pair_history": 0.3,
+        "path_history": 0.1,
+        "scenario_history": 0.2,
+        "lately": 0.2,
+        "new_import": 0.3,
         "new_heavy_import": 2.0,
-        "new_unloaded": 1.0,
-        "new_sleep": 2.5,
-        "new_logging": 0.2,
-        "new_network": 2.0,
-        "new_subprocess": 2.0,
-        "new_files": 0.8,
-        "new_loop": 0.6,
+        "new_unloaded": 1.5,
+        "new_sleep": 3.0,
+        "new_logging": 0.1,
+        "new_network": 3.0,
+        "new_subprocess": 3.0,
+        "new_files": 0.4,
+        "new_loop": 0.4,
         "new_uncached": 1.2,
         "new_cached": 0.8,
-        "new_device": 1.0,
-        "new_workers": 1.5,
+        "new_device": 2.0,
+        "new_workers": 2.5,
         "signature": 1.5,
     }
 )
