@@ -1,6 +1,6 @@
 """What the ledger costs when it is large: appends, what plans read, compaction, size.
 
-    python bench/ledger.py                    a million records: about ten minutes, 6 GB of disk
+    python bench/ledger.py                    a million records: 10 to 20 minutes, 3 GB of disk
     python bench/ledger.py --records 100000   a tenth of it
 
 A year of a busy repository is made in a bare repository: about 41 changes a day, each one commit
