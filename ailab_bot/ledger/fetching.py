@@ -14,8 +14,8 @@ from ailab_bot.ledger.reading import list_since, tip_at, view_files
 from ailab_bot.ledger.records import Kind
 from ailab_bot.ledger.scratch import Ledger, Scratch, check_branch, lay_out
 
-#: Commits of the branch to fetch, in turn, until one is old enough: an hour of a busy day has 5, and
-#: each brings the lists of files that it changed.
+#: Commits of the branch to fetch, in turn, until one is old enough: an hour of a busy day has 5,
+#: and each brings the lists of files that it changed.
 _DEPTHS = (8, 64, 512, 4_096, 32_768)
 
 
