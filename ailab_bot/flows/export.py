@@ -24,6 +24,9 @@ from typing import IO, Any
 from ailab_bot.errors import UserError
 from ailab_bot.ledger.records import Kind, Record, read_record, record_to_json
 from ailab_bot.ledger.store import Store
+from ailab_bot.model.footprint import Use
+from ailab_bot.model.footprintwire import footprint_from_json
+from ailab_bot.model.strictjson import BadJsonError
 
 CSV, PARQUET = "csv", "parquet"
 FORMATS = (CSV, PARQUET)
@@ -61,7 +64,10 @@ _CHOICE: Mapping[str, type] = {
     "chosen_scenario": str, "taken": bool, "rule": str, "reason": str, "probability": float,
     "propensity": float, "cost_s": float, "seed": int, "capacity_s": float, "basis": str,
 }  # fmt: skip
-_FILE: Mapping[str, type] = {"path": str, "imported": bool, "opened": bool}
+_FILE: Mapping[str, type] = {
+    "path": str, "imported": bool, "opened": bool, "functions": int, "calls": int, "share": float,
+    "python": str, "definition": str,
+}  # fmt: skip
 _FEEDBACK: Mapping[str, type] = {"verdict": str, "right": bool, "note": str, "body": str}
 _INCIDENT: Mapping[str, type] = {"incident": str, "state": str, "metric": str, "body": str}
 _MODEL: Mapping[str, type] = {"body": str}
@@ -98,10 +104,19 @@ def _choice_rows(record: Record) -> Iterator[Row]:
 
 
 def _file_rows(record: Record) -> Iterator[Row]:
-    files = record.body.get("files")
-    for path, uses in sorted(files.items()) if isinstance(files, dict) else ():
-        known = uses if isinstance(uses, (list, str)) else ()
-        yield path, "imported" in known, "opened" in known
+    """What ran of each file, too; a footprint that cannot be read has no rows."""
+    try:
+        footprint = footprint_from_json(record.body.get("footprint"))
+    except BadJsonError:
+        return
+    definition = _typed(record.body.get("definition"), str)
+    for path, uses in sorted(footprint.files.items()):
+        ran = footprint.functions.get(path, {}).values()
+        yield (
+            path, Use.IMPORTED in uses, Use.OPENED in uses, len(ran),
+            min(sum(each.calls for each in ran), 2**63 - 1), sum(each.share for each in ran),
+            footprint.python, definition,
+        )  # fmt: skip
 
 
 def _body_rows(columns: Mapping[str, type]) -> Callable[[Record], Iterator[Row]]:

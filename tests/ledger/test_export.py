@@ -21,9 +21,11 @@ from ailab_bot.errors import UserError
 from ailab_bot.flows import export as export_flow
 from ailab_bot.flows import ledger as flow
 from ailab_bot.flows.export import FORMATS, TABLES, export, in_order
+from ailab_bot.flows.knowledge import footprint_body
 from ailab_bot.ledger.places import LedgerError
 from ailab_bot.ledger.records import Kind, Origin
 from ailab_bot.ledger.sql import SqlStore, open_store
+from ailab_bot.model.footprint import Executed, Footprint, Use
 
 VERDICT = {
     "scenario": "eager", "metric": "ttfb_s", "verdict": "REGRESSION", "confirmed": True,
@@ -37,14 +39,18 @@ CHOICES = [
      "probability": None, "propensity": 0.0, "cost_s": 600.5},
     "not a choice",
 ]  # fmt: skip
+FOOTPRINT = Footprint(
+    "eager", "a" * 40, "3.11.7",
+    files={"b.py": frozenset({Use.IMPORTED, Use.OPENED}), "a.txt": frozenset({Use.OPENED})},
+    functions={"b.py": {"f": Executed(3, 0.25), "<module>": Executed(1, 0.5)}},
+)  # fmt: skip
 RECORDS = [
     record(1, days=100, verdicts=(VERDICT, {"metric": "rss", "effect": "not a number"})),
     record(2, scenario="", verdicts=({"conclusion": "failure"},), origin=Origin.RELEASE),
     record(3, verdicts=(), scenario="训练"),
     other_kind(Kind.PLAN, 4, scenario="", body={"choices": CHOICES, "seed": 7, "capacity_s": 900}),
-    other_kind(
-        Kind.FOOTPRINT, 5, body={"files": {"b.py": ["imported", "opened"], "a.txt": ["opened"]}}
-    ),
+    other_kind(Kind.FOOTPRINT, 5, body=footprint_body(FOOTPRINT, "d1")),
+    other_kind(Kind.FOOTPRINT, 8, body={"footprint": {"files": {"x": "i"}}}),
     other_kind(Kind.FEEDBACK, 6, base="", body={"verdict": "eager:ttfb_s@1a2b", "right": True}),
     other_kind(Kind.INCIDENT, 7, body={"incident": "12", "state": "open", "blocks": 10**24}),
 ]
@@ -84,9 +90,10 @@ def test_each_kind_is_a_table_with_a_row_for_each_of_its_parts(
     assert list(plans["taken"]) == [True, False]
     assert list(plans["seed"]) == [7, 7]
     files = read(out / f"footprints.{form}")
-    assert list(zip(files["path"], files["imported"], files["opened"], strict=True)) == [
-        ("a.txt", False, True),
-        ("b.py", True, True),
+    columns = ["path", "imported", "opened", "functions", "calls", "share", "python", "definition"]
+    assert list(files[columns].itertuples(index=False, name=None)) == [
+        ("a.txt", False, True, 0, 0, 0.0, "3.11.7", "d1"),
+        ("b.py", True, True, 2, 4, 0.75, "3.11.7", "d1"),
     ]
     assert "10000" in read(out / f"incidents.{form}").iloc[0]["body"]
     assert list(read(out / f"models.{form}").columns)[-1] == "body"
@@ -204,12 +211,12 @@ def test_a_ledger_is_shown_with_its_counts_and_views(backend: Backend) -> None:
     backend.open().compact(NOW, flow.VIEWS)
     shown = flow.show(backend.open())
     assert shown.counts == {
-        "verdict": 3, "plan": 1, "footprint": 1, "feedback": 1, "incident": 1, "model": 0
+        "verdict": 3, "plan": 1, "footprint": 2, "feedback": 1, "incident": 1, "model": 0
     }  # fmt: skip
     assert shown.skipped == {}
     if backend.name == "git":
-        assert (shown.loose, shown.parts) == (6, 1)
-        assert shown.views == {"durations-1": NOW}
+        assert (shown.loose, shown.parts) == (7, 1)
+        assert shown.views == dict.fromkeys(flow.VIEWS, NOW)
 
 
 def test_compacting_from_a_clone_that_knows_no_ledger_works(clone: Path, remote: Path) -> None:
@@ -271,5 +278,5 @@ def test_the_copy_counts_what_of_the_source_could_not_be_read(
     git_store(clone).append(RECORDS)
     with flow.database_store("URL", {"URL": database_url}) as target:
         copied, skipped = flow.copy_ledger(git_store(clone), target)
-        assert (copied.written, copied.known, skipped) == (7, 0, {})
+        assert (copied.written, copied.known, skipped) == (8, 0, {})
         assert Counter(each.kind for each in target.read(Counter()))[Kind.VERDICT] == 3

@@ -16,7 +16,7 @@ from repositories import git
 
 from ailab_bot.errors import UserError
 from ailab_bot.flows.hosted import Clock
-from ailab_bot.flows.ledger import LedgerRequest, Told, compact_job, run_ledger
+from ailab_bot.flows.ledger import VIEWS, LedgerRequest, Told, compact_job, run_ledger
 from ailab_bot.ledger.git_branch import append
 from ailab_bot.ledger.records import Kind, place_of
 
@@ -39,16 +39,13 @@ def test_show_counts_and_says_what_is_not_there_yet(clone: Path) -> None:
     filled(clone)
     told = run(clone, "show")
     assert told.lines[0].split() == ["2", "verdict"]
-    assert told.lines[-2:] == (
-        "3 loose, the others in 0 archives",
-        "view durations-1: not made yet: `ailab ledger compact`",
-    )
+    assert told.lines[6] == "3 loose, the others in 0 archives"
+    assert "view durations-1: not made yet: `ailab ledger compact`" in told.lines
     run(clone, "compact")
     fetched(clone)
-    assert run(clone, "show").lines[-2:] == (
-        "2 loose, the others in 1 archives",
-        "view durations-1: made 2026-06-01 12:00 UTC",
-    )
+    told = run(clone, "show")
+    assert told.lines[6] == "2 loose, the others in 1 archives"
+    assert "view durations-1: made 2026-06-01 12:00 UTC" in told.lines
     assert run(clone, "show").document["counts"] == {
         "verdict": 2, "plan": 1, "footprint": 0, "feedback": 0, "incident": 0, "model": 0
     }  # fmt: skip
@@ -64,7 +61,7 @@ def test_what_is_passed_over_is_said(clone: Path) -> None:
 def test_compact_says_what_it_did_and_that_there_was_nothing_to_do(clone: Path) -> None:
     filled(clone)
     assert run(clone, "compact").lines == (
-        "1 records moved into 1 archives; views made anew: durations-1",
+        "1 records moved into 1 archives; views made anew: " + ", ".join(VIEWS),
     )
     assert run(clone, "compact").lines == ("There was nothing to compact.",)
 
@@ -87,7 +84,7 @@ def test_a_ledger_goes_to_a_database_and_back(
     )
     assert run(clone, "copy", environ, to="HERE").document["known"] == 3
     assert run(clone, "show", environ, database="HERE").document["where"] == "HERE"
-    assert run(clone, "compact", environ, database="HERE").document["views"] == ["durations-1"]
+    assert run(clone, "compact", environ, database="HERE").document["views"] == [*VIEWS]
     empty = tmp_path / "empty.git"
     git(tmp_path, "init", "--quiet", "--bare", str(empty))
     git(clone, "remote", "set-url", "origin", str(empty))
