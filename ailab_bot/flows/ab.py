@@ -16,8 +16,11 @@ from ailab_bot.config import load_config, load_scenarios
 from ailab_bot.errors import UserError
 from ailab_bot.flows.arms import Job, measure_arms
 from ailab_bot.flows.assemble import Findings, assemble
+from ailab_bot.flows.definitions import Definitions
+from ailab_bot.flows.here import known_here
 from ailab_bot.flows.measurement import TrialLog
 from ailab_bot.flows.policy import policy_notes, policy_of
+from ailab_bot.flows.selection import select_scenarios
 from ailab_bot.measure.environment import interpreter, which_python
 from ailab_bot.measure.git import Repository, open_repository
 from ailab_bot.measure.machine import describe_machine
@@ -55,9 +58,24 @@ def compare_commits(request: AbRequest, progress: Progress) -> tuple[Report, Pat
     base, head = two_commits(repository, request.base, request.head)
     capacity_s = request.capacity_s if request.capacity_s is not None else config.capacity_s
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-    plan = Plan(select(scenarios, only=request.scenarios), seed, capacity_s)
+    choices, basis = select(scenarios, only=request.scenarios), ""
+    definitions = Definitions("", (), config, scenarios, policy_of(config))
+    known = known_here(repository, definitions, datetime.now(UTC))
+    evidence = known.evidence(base.sha, head.sha) if not request.scenarios else None
+    if evidence is not None and config.selection.footprints:
+        selected = select_scenarios(
+            choices,
+            definitions,
+            evidence,
+            capacity_s=capacity_s,
+            seed=seed,
+            expected_s=known.expected_s,
+            root=repository.root,
+        )
+        choices, basis = selected.choices, selected.basis
+    plan = Plan(choices, seed, capacity_s, basis)
     taken = [s for s in scenarios if s.id in {choice.scenario for choice in plan.taken}]
-    policy = policy_of(config)
+    policy = definitions.policy
     python = interpreter(which_python(request.python, config.python))
     log = TrialLog(new_run_folder() / "trials.jsonl")
     notes = dirty_note(repository) + policy_notes(policy, [scenario.id for scenario in taken])

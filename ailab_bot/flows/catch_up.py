@@ -67,4 +67,4 @@ def _make(desk: Desk, run: Run) -> tuple[Record, ...]:
     if case.change.refusal or case.change.skip or not case.definitions.config.github.history:
         return ()
     report, _ = judge_case(desk, case, artifacts)
-    return records_of(report, run)
+    return records_of(report, run, case.change.body())

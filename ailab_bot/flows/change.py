@@ -11,13 +11,16 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ailab_bot.flows.definitions import Definitions
+from ailab_bot.flows.selection import Evidence, Selected, check_smoke, select_scenarios
 from ailab_bot.gh.client import CommitStatus
 from ailab_bot.model.github import Profile, Queue
-from ailab_bot.model.report import Choice, GateMode, Plan
+from ailab_bot.model.report import Choice, GateMode, Plan, Why
 from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.shard import Shard
+from ailab_bot.plan.planlog import body_of
 from ailab_bot.plan.select import select
 from ailab_bot.plan.shards import family_of, share_out
 from ailab_bot.report.status import plain
@@ -82,7 +85,8 @@ class ChangePlan:
     """`expected` scenarios belong to the change, `now` are those that this attempt measures.
 
     `refusal`: why nothing may be measured here; `skip`: why nothing needs to be. `queue_passes`:
-    the pull request's own measurement stands for the merge queue's.
+    the pull request's own measurement stands for the merge queue's. `selected`: what the choice
+    rests on, where there was evidence.
     """
 
     target: Target
@@ -93,6 +97,12 @@ class ChangePlan:
     refusal: str = ""
     skip: str = ""
     queue_passes: bool = False
+    selected: Selected | None = None
+
+    def body(self) -> dict[str, object]:
+        """What the ledger keeps of the plan, so that later ones can learn from it."""
+        selected = self.selected or Selected(self.plan.choices)
+        return body_of(self.plan, selected.rows, selected.findings)
 
     @property
     def minutes(self) -> float:
@@ -145,17 +155,37 @@ def plan_change(
     only: Sequence[str] = (),
     capacity_s: float | None = None,
     expected_s: Mapping[str, float] | None = None,
+    evidence: Evidence | None = None,
+    root: Path | None = None,
 ) -> ChangePlan:
     """The plan of one attempt. `public`: strangers may open pull requests in this repository.
 
     `in_queue`: head is a merge queue's, whose pull requests were measured before they entered it.
-    `only`: ids that a local user asked for, and no others.
+    `only`: ids that a local user asked for, and no others. `evidence`: what tells scenarios apart;
+    None: all of the tier are taken. `root`: the work tree that the definitions lie in, if any.
     """
     settings = definitions.config.github
     if capacity_s is None:
         capacity_s = definitions.config.capacity_s
-    choices = _choices(definitions, target, requests, only)
-    plan = Plan(choices, _seed(target), capacity_s)
+    seed = _seed(target)
+    choices = _in_pools(definitions, target, only)
+    selected = None
+    if evidence is not None and not only and definitions.config.selection.footprints:
+        selected = select_scenarios(
+            choices,
+            definitions,
+            evidence,
+            capacity_s=capacity_s,
+            seed=seed,
+            expected_s=expected_s or {},
+            root=root,
+            narrow=target.tier == "pull_request",
+        )
+        choices = selected.choices
+    else:
+        check_smoke(definitions)
+    choices = _widened(choices, definitions, target, requests)
+    plan = Plan(choices, seed, capacity_s, selected.basis if selected else "")
     expected = definitions.chosen([choice.scenario for choice in plan.taken])
     refusal = _refusal(definitions, target, choices, public)
     if refusal:
@@ -169,11 +199,13 @@ def plan_change(
         return replace(passing, queue_passes=True)
     if not expected:
         why = "No scenario applies" if definitions.scenarios else "The base has no scenario yet"
-        return ChangePlan(target, plan, (), (), (), skip=f"{why}: nothing to measure")
+        if any(choice.rule is Why.PROVED for choice in choices):
+            why = "No scenario can be moved by this change"
+        skip = f"{why}: nothing to measure"
+        return ChangePlan(target, plan, (), (), (), skip=skip, selected=selected)
     now = _now(expected, target, requests)
-    return ChangePlan(
-        target, plan, expected, now, _shards(definitions, target, plan, expected, now, expected_s)
-    )
+    shards = _shards(definitions, target, plan, expected, now, expected_s)
+    return ChangePlan(target, plan, expected, now, shards, selected=selected)
 
 
 def _refusal(
@@ -217,30 +249,45 @@ def _seed(target: Target) -> int:
     return int.from_bytes(digest[:4]) >> 1
 
 
-def _choices(
+def _in_pools(definitions: Definitions, target: Target, only: Sequence[str]) -> tuple[Choice, ...]:
+    """By tier, runner and names alone."""
+    pools = definitions.config.github.runners
+    choices = select(definitions.scenarios, only=only, tier=target.tier, pools=pools)
+    if not definitions.sha or only:
+        return choices
+    scenarios = {scenario.id: scenario for scenario in definitions.scenarios}
+
+    def told(choice: Choice) -> Choice:
+        own = scenarios[choice.scenario]
+        homeless = own.runner not in pools and not choice.taken and target.tier in own.tiers
+        return replace(choice, reason=f"{_NO_RUNNERS} {own.runner}") if homeless else choice
+
+    return tuple(told(choice) for choice in choices)
+
+
+def _widened(
+    choices: Sequence[Choice],
     definitions: Definitions,
     target: Target,
     requests: Sequence[Request],
-    only: Sequence[str],
 ) -> tuple[Choice, ...]:
-    pools = definitions.config.github.runners
-    choices = select(definitions.scenarios, only=only, tier=target.tier, pools=pools)
+    """With what slash commands asked for up to this attempt, as far as it has runners."""
     widening = [r for r in requests if r.widens and r.attempt <= target.attempt]
     asked = {name for request in widening for name in request.scenarios}
     everything = any(request.everything for request in widening)
+    pools = definitions.config.github.runners
     runners = {scenario.id: scenario.runner for scenario in definitions.scenarios}
-    tiers = {scenario.id: scenario.tiers for scenario in definitions.scenarios}
-    made = []
-    for choice in choices:
-        runner = runners[choice.scenario]
-        if runner not in pools and not choice.taken and definitions.sha and not only:
-            in_tier = target.tier in tiers[choice.scenario]
-            choice = replace(choice, reason=f"{_NO_RUNNERS} {runner}") if in_tier else choice  # noqa: PLW2901
-        wanted = everything or choice.scenario.lower() in asked
-        if wanted and not choice.taken and runners[choice.scenario] in pools:
-            choice = Choice(choice.scenario, True, "asked for")  # noqa: PLW2901
-        made.append(choice)
-    return tuple(made)
+
+    def wanted(choice: Choice) -> bool:
+        named = everything or choice.scenario.lower() in asked
+        return named and not choice.taken and runners[choice.scenario] in pools
+
+    return tuple(
+        replace(c, taken=True, reason="asked for", rule=Why.ASKED, propensity=None)
+        if wanted(c)
+        else c
+        for c in choices
+    )
 
 
 def _now(

@@ -7,8 +7,8 @@ request's.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ailab_bot.errors import UserError
@@ -22,7 +22,7 @@ from ailab_bot.flows.change import (
     requests_in,
 )
 from ailab_bot.flows.definitions import Definitions
-from ailab_bot.flows.history import expected_s
+from ailab_bot.flows.selection import Evidence
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.client import (
     Comment,
@@ -33,6 +33,7 @@ from ailab_bot.gh.client import (
     PullRequest,
     Run,
 )
+from ailab_bot.ledger.records import Record
 from ailab_bot.model.report import GateMode, PullContext, Report
 from ailab_bot.model.verdict import Conclusion
 from ailab_bot.report import status
@@ -58,7 +59,8 @@ class Desk:
     """`definitions_of` gives the newest commit of a base branch; `public`: so is the repository.
 
     `ledger_tip`: the newest commit of the history's branch, in the workspace's clone; None where
-    there is none, or it cannot be had now.
+    there is none, or it cannot be had now. `known_of`: what the ledger, as it was at that moment,
+    says of the two commits and how long scenarios take.
     """
 
     github: GitHub
@@ -68,13 +70,23 @@ class Desk:
     repository_id: int
     public: bool
     now: Callable[[], datetime]
+    known_of: Callable[[Definitions, str, str, datetime], Known]
+
+
+@dataclass(frozen=True)
+class Known:
+    """`expected_s`: seconds by scenario. `evidence`: None where nothing tells scenarios apart."""
+
+    expected_s: Mapping[str, float] = field(default_factory=dict)
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True)
 class Published:
     """What was done. `conclusion` is the status's; None: nothing was posted, `why` says why not.
 
-    `warning`: what could not be posted beside status and comment.
+    `warning`: what could not be posted beside status and comment. `records`: what the ledger
+    should keep of it.
     """
 
     conclusion: Conclusion | None
@@ -82,6 +94,7 @@ class Published:
     report: Report | None = None
     comment_url: str = ""
     warning: str = ""
+    records: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -210,6 +223,7 @@ def open_case(desk: Desk, subject: Subject, capacity_s: float | None = None) -> 
     comparison = desk.github.compare(subject.base_sha or definitions.sha, run.head_sha)
     statuses = desk.github.statuses(run.head_sha)
     bot_id = definitions.config.github.bot_id
+    known = desk.known_of(definitions, comparison.merge_base_sha, run.head_sha, run.created_at)
     change = plan_change(
         definitions,
         Target(comparison.merge_base_sha, run.head_sha, run.id, run.attempt),
@@ -217,17 +231,10 @@ def open_case(desk: Desk, subject: Subject, capacity_s: float | None = None) -> 
         public=desk.public,
         in_queue=subject.pull is None,
         capacity_s=capacity_s,
-        expected_s=_expected_s(desk, definitions),
+        expected_s=known.expected_s,
+        evidence=known.evidence,
     )
     return Case(subject, definitions, comparison, statuses, change, acceptance_in(statuses, bot_id))
-
-
-def _expected_s(desk: Desk, definitions: Definitions) -> dict[str, float]:
-    """What the planning job knew, or a little more: it decides no more than shards and words."""
-    if not definitions.config.github.history:
-        return {}
-    names = [scenario.id for scenario in definitions.scenarios]
-    return expected_s(desk.around.workspace, desk.ledger_tip(), names)
 
 
 def context_of(

@@ -64,19 +64,34 @@ def change_place(run: Run) -> Place:
     return place_for(Kind.VERDICT, day, run.head_sha, CHANGE, run.id, run.attempt)
 
 
-def records_of(report: Report, run: Run) -> tuple[Record, ...]:
-    """The measured change, then each of its scenarios that has times. Nothing without any."""
-    if run.conclusion not in ENDED or not report.trial_seconds:
+def records_of(
+    report: Report,
+    run: Run,
+    plan_body: Mapping[str, object],
+    origin: Origin = Origin.PULL_REQUEST,
+    footprints: Iterable[tuple[str, Mapping[str, object]]] = (),
+) -> tuple[Record, ...]:
+    """The measured change, its plan, then each of its scenarios that has times. Nothing without
+    any. `footprints`: bodies by scenario, of a release's head.
+    """
+    if not report.trial_seconds or (run.conclusion not in ENDED and origin is not Origin.RELEASE):
         return ()
-    origin = Origin.MERGE_GROUP if run.event == "merge_group" else Origin.PULL_REQUEST
+    if run.event == "merge_group":
+        origin = Origin.MERGE_GROUP
     machine = ", ".join(dict.fromkeys(each.cpu for each in report.machines))
     document = results_to_json(report.verdicts, report.failures, report.conclusion)
     verdicts = document["results"]
     assert isinstance(verdicts, list)
 
-    def record(scenario: str, found: Iterable[Mapping[str, object]], seconds: float) -> Record:
+    def record(
+        scenario: str,
+        found: Iterable[Mapping[str, object]] = (),
+        seconds: float = 0.0,
+        kind: Kind = Kind.VERDICT,
+        body: Mapping[str, object] | None = None,
+    ) -> Record:
         return Record(
-            sha=run.head_sha,
+            sha=report.head.sha,
             base=report.base.sha,
             scenario=scenario,
             run=run.id,
@@ -87,9 +102,13 @@ def records_of(report: Report, run: Run) -> tuple[Record, ...]:
             verdicts=tuple(found),
             runner_seconds=seconds,
             origin=origin,
+            kind=kind,
+            body=body or {},
         )
 
     made = [record("", [{"conclusion": report.conclusion.value}], report.runner_seconds)]
+    made.append(record("", kind=Kind.PLAN, body=plan_body))
+    made += [record(name, kind=Kind.FOOTPRINT, body=body) for name, body in footprints]
     for scenario, seconds in report.trial_seconds.items():
         own = [verdict for verdict in verdicts if verdict["scenario"] == scenario]
         made.append(record(scenario, own, seconds))
@@ -108,9 +127,9 @@ def write_history(
     A change that is there stays as it was written first: made again it may differ, where the base
     branch's policy has changed since.
     """
-    changes: dict[tuple[str, str, int, int], dict[Place, str]] = {}
+    changes: dict[tuple[str, int, int], dict[Place, str]] = {}
     for record in records:
-        key = (record.kind.value, record.sha, record.run, record.attempt)
+        key = (record.sha, record.run, record.attempt)
         changes.setdefault(key, {})[place_of(record)] = record_to_json(record)
     written = 0
     for texts in changes.values():

@@ -17,6 +17,8 @@ from ailab_bot.errors import RunnerError, UserError
 from ailab_bot.flows.change import ChangePlan, Target, plan_change, requests_in
 from ailab_bot.flows.definitions import Definitions, read_definitions
 from ailab_bot.flows.history import BRANCH, expected_s
+from ailab_bot.flows.knowledge import known_at
+from ailab_bot.flows.selection import gather_if_known
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.client import CommitStatus
 from ailab_bot.gh.event import (
@@ -28,6 +30,7 @@ from ailab_bot.gh.event import (
     TimerEvent,
     WorkflowRunEvent,
 )
+from ailab_bot.ledger.reading import tip_at
 from ailab_bot.measure.git import Repository as Clone
 from ailab_bot.measure.git import ensure_commits, open_repository
 
@@ -63,7 +66,7 @@ def plan_here(
 
     `statuses_of` a commit tells what slash commands asked for. The first attempt does not ask:
     nobody can have wanted anything of it yet. `begun` tells when the run was made: what a night is
-    compared with must be the same for every job and attempt.
+    compared with, and what the ledger is read as, must be the same for every job and attempt.
     """
     event = around.event()
     clone = open_repository(around.workspace)
@@ -79,11 +82,17 @@ def plan_here(
     bot_id = definitions.config.github.bot_id
     asked = around.attempt > 1 and change.tier == "pull_request"
     statuses = statuses_of(change.head) if asked else ()
-    expected = {}
-    if definitions.config.github.history:
-        # A checkout of the whole history has fetched its branch too; without it nothing is known.
-        names = [scenario.id for scenario in definitions.scenarios]
-        expected = expected_s(clone.root, clone.remote_tip(BRANCH), names)
+    # A checkout of the whole history has fetched its branch too; without it nothing is known.
+    tip = clone.remote_tip(BRANCH) if definitions.config.github.history else None
+    names = [scenario.id for scenario in definitions.scenarios]
+    expected, evidence = {}, None
+    if tip is not None:
+        when = begun()
+        tip = tip_at(clone.root, tip, when)
+        expected = expected_s(clone.root, tip, names)
+        if definitions.config.selection.footprints:
+            known = known_at(clone.root, tip, when)
+            evidence = gather_if_known(clone, change.base, change.head, known, when)
     return plan_change(
         definitions,
         target,
@@ -92,6 +101,7 @@ def plan_here(
         in_queue=change.in_queue,
         capacity_s=around.capacity_s,
         expected_s=expected,
+        evidence=evidence,
     ), definitions
 
 

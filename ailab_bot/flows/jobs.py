@@ -105,7 +105,6 @@ def gate_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
 
 def publish_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """A measurement has ended: decide and post."""
-    from ailab_bot.flows.history import records_of
     from ailab_bot.flows.publish import publish
     from ailab_bot.flows.trusted import open_desk
 
@@ -114,10 +113,7 @@ def publish_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     desk = open_desk(around, environ, event.repository, clock)
     done = publish(desk, event.run)
     status = _tell(around, done)
-    if done.report is not None:
-        base = desk.definitions_of(done.report.base.ref)
-        if base.config.github.history:
-            _hand_over(around, records_of(done.report, event.run))
+    _hand_over(around, done.records)
     return status
 
 
@@ -159,7 +155,10 @@ def report_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     from ailab_bot.flows.release import report_here
 
     around = read_surroundings(environ)
-    return _tell(around, report_here(around, environ, clock))
+    done = report_here(around, environ, clock)
+    status = _tell(around, done)
+    _hand_over(around, done.records)
+    return status
 
 
 def command_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:

@@ -11,6 +11,7 @@ import secrets
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ailab_bot.config import load_config, load_scenarios
@@ -19,6 +20,7 @@ from ailab_bot.flows.ab import AbRequest, dirty_note, two_commits
 from ailab_bot.flows.assemble import assemble
 from ailab_bot.flows.change import ChangePlan, Target, plan_change
 from ailab_bot.flows.definitions import Definitions
+from ailab_bot.flows.here import known_here
 from ailab_bot.flows.ingest import MEMBERS, Parcel, ingest
 from ailab_bot.flows.policy import policy_notes, policy_of
 from ailab_bot.measure.git import Repository, open_repository
@@ -36,12 +38,17 @@ def plan_commits(request: AbRequest) -> ChangePlan:
     repository = open_repository(request.repo)
     base, head = two_commits(repository, request.base, request.head)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    definitions = work_tree_definitions(repository, request.config)
+    known = known_here(repository, definitions, datetime.now(UTC))
     return plan_change(
-        work_tree_definitions(repository, request.config),
+        definitions,
         Target(base.sha, head.sha, 0, 1, seed=seed),
         only=request.scenarios,
         public=False,
         capacity_s=request.capacity_s,
+        expected_s=known.expected_s,
+        evidence=known.evidence(base.sha, head.sha),
+        root=repository.root,
     )
 
 
@@ -57,6 +64,7 @@ def plan_to_json(change: ChangePlan) -> dict[str, object]:
         "base": change.target.base,
         "head": change.target.head,
         "scenarios": [asdict(choice) for choice in change.plan.choices],
+        "basis": change.plan.basis,
         "seed": change.plan.seed,
         "capacity_s": change.plan.capacity_s,
         "expected_s": round(sum(shard.expected_s for shard in change.shards), 1),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from ailab_bot.errors import AilabError, UserError
 from ailab_bot.flows.assemble import Findings, assemble
@@ -35,6 +35,7 @@ from ailab_bot.flows.desk import (
     set_gate,
     turn,
 )
+from ailab_bot.flows.history import records_of
 from ailab_bot.flows.ingest import MEMBERS, UNKNOWN_MACHINE, Parcel, ingest
 from ailab_bot.flows.policy import policy_notes
 from ailab_bot.gh.actions import parse_artifact_name
@@ -186,7 +187,10 @@ def publish_case(desk: Desk, case: Case) -> Published:
         text = f"{status.measuring(len(gone), len(change.shards))}: a runner failed once"
         set_gate(desk, run.head_sha, Conclusion.PENDING, status.plain(text), run.url)
         return Published(Conclusion.PENDING, "what was lost is measured once more")
-    return post(desk, case, report, lost)
+    done = post(desk, case, report, lost)
+    if not case.definitions.config.github.history:
+        return done
+    return replace(done, records=records_of(report, run, change.body()))
 
 
 def post(
@@ -293,17 +297,19 @@ def chosen_artifacts(github: GitHub, run: Run) -> tuple[Artifact, ...]:
     return tuple(artifact for _, artifact in found[:MOST_ARTIFACTS])
 
 
-def parcels_of(github: GitHub, artifacts: Sequence[Artifact]) -> list[Parcel]:
-    """The artifacts, to be downloaded when they are read."""
+def parcels_of(
+    github: GitHub, artifacts: Sequence[Artifact], members: Mapping[str, int] = MEMBERS
+) -> list[Parcel]:
+    """The artifacts, to be downloaded when they are read, once each."""
     return [
-        Parcel(*place, open=partial(_open, github, artifact))
+        Parcel(*place, open=cache(partial(_open, github, artifact, members)))
         for artifact in artifacts
         if (place := parse_artifact_name(artifact.name)) is not None
     ]
 
 
-def _open(github: GitHub, artifact: Artifact) -> Mapping[str, bytes]:
-    return read_zip(github.download(artifact, LARGEST_ARTIFACT_BYTES), MEMBERS)
+def _open(github: GitHub, artifact: Artifact, members: Mapping[str, int]) -> Mapping[str, bytes]:
+    return read_zip(github.download(artifact, LARGEST_ARTIFACT_BYTES), members)
 
 
 def _queue(desk: Desk, case: Case) -> Published:

@@ -5,22 +5,32 @@ Runs in the workflow that measured, after its shards, and knows no pull request.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ailab_bot.errors import AilabError
 from ailab_bot.flows.assemble import assemble
+from ailab_bot.flows.change import ChangePlan
 from ailab_bot.flows.desk import Published, gate_state, set_gate
+from ailab_bot.flows.history import records_of
 from ailab_bot.flows.hosted import Clock, plan_here
-from ailab_bot.flows.ingest import ingest
+from ailab_bot.flows.ingest import MEMBERS, Parcel, ingest
+from ailab_bot.flows.knowledge import footprint_body
 from ailab_bot.flows.policy import policy_notes
 from ailab_bot.flows.publish import chosen_artifacts, is_incomplete, parcels_of
 from ailab_bot.flows.trusted import open_desk
 from ailab_bot.gh.actions import Surroundings
+from ailab_bot.ledger.records import Origin, Record
+from ailab_bot.model import strictjson
+from ailab_bot.model.exchange import FOOTPRINTS, fingerprint
+from ailab_bot.model.footprintwire import footprint_from_json
 from ailab_bot.model.report import Commit
 from ailab_bot.report import status
 
 #: Not the pull requests' gate: a release branch's head can be one's head, too.
 RELEASE = "ailab/release"
+#: Footprints of one shard: 64 scenarios of 300 KiB.
+LARGEST_FOOTPRINTS_BYTES = 64 << 20
 
 
 def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) -> Published:
@@ -31,10 +41,16 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
     if found is None:
         return Published(None, "nothing to compare with")
     change, definitions = found
-    findings, lost = ingest(parcels_of(desk.github, chosen_artifacts(desk.github, run)), change)
+    told = any(shard.footprints for shard in change.shards)
+    members = {**MEMBERS, FOOTPRINTS: LARGEST_FOOTPRINTS_BYTES} if told else MEMBERS
+    parcels = parcels_of(desk.github, chosen_artifacts(desk.github, run), members)
+    findings, lost = ingest(parcels, change)
+    footprints, damaged = read_footprints(parcels, change) if told else ((), 0)
     names = [scenario.id for scenario in change.expected]
     notes = [*policy_notes(definitions.policy, names), *findings.notes]
     notes += [f"{name} has no result: {loss.reason}" for name, loss in lost.items()]
+    if damaged:
+        notes.append(f"{damaged} footprints could not be read, and are not recorded.")
     report = assemble(
         Commit("base", change.target.base),
         Commit("head", change.target.head),
@@ -50,4 +66,35 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
     )
     text = status.description(report)
     set_gate(desk, change.target.head, state, text, run.url, context=RELEASE)
-    return Published(state, text, report)
+    records: tuple[Record, ...] = ()
+    if definitions.config.github.history:
+        records = records_of(report, run, change.body(), Origin.RELEASE, footprints)
+    return Published(state, text, report, records=records)
+
+
+def read_footprints(
+    parcels: Sequence[Parcel], change: ChangePlan
+) -> tuple[tuple[tuple[str, dict[str, object]], ...], int]:
+    """By scenario the body of its record, and how many lines are none.
+
+    What cannot be opened has been told by `ingest`. A footprint counts only for the head that was
+    measured and a scenario of the plan; of several attempts the latest.
+    """
+    definitions = {scenario.id: fingerprint(scenario) for scenario in change.expected}
+    found: dict[str, dict[str, object]] = {}
+    damaged = 0
+    for parcel in sorted(parcels, key=lambda each: (-each.attempt, each.index)):
+        try:
+            lines = parcel.open()[FOOTPRINTS].decode("utf-8", "replace").splitlines()
+        except AilabError:
+            continue
+        for line in lines:
+            try:
+                each = footprint_from_json(strictjson.load(line))
+            except strictjson.BadJsonError:
+                damaged += 1
+                continue
+            if each.sha == change.target.head and each.scenario in definitions:
+                body = footprint_body(each, definitions[each.scenario])
+                found.setdefault(each.scenario, body)
+    return tuple(sorted(found.items())), damaged

@@ -1,24 +1,29 @@
 """Inside a GitHub workflow that decides: what its jobs work with.
 
 Runs the default branch's code with a token that writes. Refuses to check out or run anything that
-a pull request brought.
+a pull request brought: its commit is fetched as data, to compare files and compiled code.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Mapping
+from datetime import datetime
 
 from ailab_bot.flows.definitions import Definitions, read_definitions
-from ailab_bot.flows.desk import Desk
-from ailab_bot.flows.history import BRANCH
+from ailab_bot.flows.desk import Desk, Known
+from ailab_bot.flows.history import BRANCH, expected_s
 from ailab_bot.flows.hosted import Clock, fresh_folder
+from ailab_bot.flows.knowledge import known_at
+from ailab_bot.flows.selection import gather_if_known, origins_of
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.api import client_from
 from ailab_bot.gh.client import GitHubError
 from ailab_bot.gh.event import Repository
-from ailab_bot.gh.fetch import fetch_tip
+from ailab_bot.gh.fetch import fetch_before, fetch_commits, fetch_tip
+from ailab_bot.ledger.reading import SETTLED
 from ailab_bot.measure.git import open_repository
 
 #: Of a trusted job's time, by its workflow: what is left when GitHub makes us wait.
@@ -53,6 +58,26 @@ def open_desk(
         except GitHubError:
             return None
 
+    def known_of(definitions: Definitions, base: str, head: str, when: datetime) -> Known:
+        if not definitions.config.github.history:
+            return Known()
+        token = environ.get("AILAB_TOKEN", "")
+        clone = open_repository(around.workspace)
+        try:
+            tip = fetch_before(clone.root, BRANCH, when - SETTLED, token, around.server_url)
+        except GitHubError:  # there is none, or it cannot be had: then nobody planned with it
+            return Known()
+        names = [scenario.id for scenario in definitions.scenarios]
+        expected = expected_s(clone.root, tip, names)
+        known = known_at(clone.root, tip, when)
+        if known.is_empty or not definitions.config.selection.footprints:
+            return Known(expected)
+        fetch_commits(clone.root, [base, head], token, around.server_url)
+        for sha in origins_of(known, base):
+            with contextlib.suppress(GitHubError):  # gone: it proves nothing, there as here
+                fetch_commits(clone.root, [sha], token, around.server_url)
+        return Known(expected, gather_if_known(clone, base, head, known, when))
+
     return Desk(
         github=github,
         around=around,
@@ -61,4 +86,5 @@ def open_desk(
         repository_id=repository.id,
         public=repository.public,
         now=clock.now,
+        known_of=known_of,
     )

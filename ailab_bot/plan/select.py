@@ -1,7 +1,7 @@
-"""Which scenarios a change is measured with, and why: every one taken or left has its reason.
+"""Which scenarios may be measured at all: by name, tier and runner, each with its reason.
 
-This first selection takes everything that applies; ranking by relevance to the change is not here
-yet. Refuses to guess about names: an unknown one is an error with a suggestion.
+Which of them a change is worth is for `relate`, `predict` and `capacity`. Refuses to guess about
+names: an unknown one is an error with a suggestion.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Collection, Sequence
 
 from ailab_bot.errors import UserError
-from ailab_bot.model.report import Choice
+from ailab_bot.model.report import Choice, Why
 from ailab_bot.model.scenario import Scenario
 
 _CPU = "cpu"
@@ -43,7 +43,8 @@ def select(
 def _choose(scenario: Scenario, only: Collection[str], tier: str, pools: Collection[str]) -> Choice:
     if only:
         asked = scenario.id in only
-        return Choice(scenario.id, asked, "asked for" if asked else "not asked for")
+        reason = "asked for" if asked else "not asked for"
+        return Choice(scenario.id, asked, reason, Why.ASKED)
     if tier not in scenario.tiers:
         return Choice(scenario.id, False, f"runs in tier {', '.join(scenario.tiers)} only")
     if scenario.runner not in pools:

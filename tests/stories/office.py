@@ -20,7 +20,7 @@ import os
 import random
 import zipfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hub.state import Comment, Event, MergeGroup, Pull, Run, Status
@@ -32,6 +32,8 @@ from ailab_bot.flows import jobs
 from ailab_bot.flows.hosted import Clock
 from ailab_bot.gh.actions import artifact_name
 from ailab_bot.model.exchange import fingerprint, result_to_json, shard_from_json
+from ailab_bot.model.footprint import Footprint
+from ailab_bot.model.footprintwire import footprint_to_json
 from ailab_bot.model.report import Machine
 from ailab_bot.model.shard import Shard, ShardResult
 from ailab_bot.model.trial import Arm, Outcome, Trial
@@ -56,7 +58,7 @@ _JOBS = {
 @dataclass
 class Office:
     """`github` is the stand-in; `origin` the repository on it; `statuses` what the jobs of events
-    ended with; `said` what the last job printed.
+    ended with; `said` what the last job printed; `touched` what scenarios touch, for footprints.
     """
 
     folder: Path
@@ -70,6 +72,7 @@ class Office:
     jobs: int = 0
     statuses: list[int] = field(default_factory=list)
     said: str = ""
+    touched: dict[str, Footprint] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.origin = new_repository(self.folder / "origin")
@@ -253,7 +256,12 @@ class Office:
                 if name in shard.scenarios
             ),
         )
-        return zipped(trials, result)
+        if not shard.footprints:
+            return zipped(trials, result)
+        touched = [
+            self.touched.get(name, Footprint(name, "", "3.12.1")) for name in shard.scenarios
+        ]
+        return zipped(trials, result, [replace(each, sha=shard.head) for each in touched])
 
     def fingerprint(self, name: str) -> str:
         path = self.folder / f"{name}.yml"
@@ -320,9 +328,15 @@ def drawn(
     return trials
 
 
-def zipped(trials: Collection[Trial], result: ShardResult) -> bytes:
+def zipped(
+    trials: Collection[Trial], result: ShardResult, footprints: Collection[Footprint] | None = None
+) -> bytes:
     text = "".join(trial_to_json(trial) + "\n" for trial in trials)
-    return zip_of({"trials.jsonl": text, "shard.json": result_to_json(result)})
+    members = {"trials.jsonl": text, "shard.json": result_to_json(result)}
+    if footprints is not None:
+        lines = [json.dumps(footprint_to_json(each)) + "\n" for each in footprints]
+        members["footprints.jsonl"] = "".join(lines)
+    return zip_of(members)
 
 
 def zip_of(members: Mapping[str, str]) -> bytes:

@@ -30,7 +30,14 @@ from ailab_bot.flows.history import (
     write_history,
 )
 from ailab_bot.ledger.git_branch import Ledger, append
-from ailab_bot.ledger.records import Origin, Record, place_of, record_from_json, record_to_json
+from ailab_bot.ledger.records import (
+    Kind,
+    Origin,
+    Record,
+    place_of,
+    record_from_json,
+    record_to_json,
+)
 from ailab_bot.plan.shards import EXPECTED_S
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +57,10 @@ class Archive(Office):
 
     def run(self, job: object, env: Mapping[str, str]) -> int:
         status = super().run(job, env)
-        if job in {jobs.publish_job, jobs.sweep_job} and Path(env["GITHUB_OUTPUT"]).exists():
+        if (
+            job in {jobs.publish_job, jobs.sweep_job, jobs.report_job}
+            and Path(env["GITHUB_OUTPUT"]).exists()
+        ):
             path = outputs(Path(env["GITHUB_OUTPUT"])).get("records-path")
             if path:
                 self.follow(env, {FILE: Path(path).read_text(encoding="utf-8")})
@@ -81,6 +91,8 @@ class Archive(Office):
         for name in sorted(git(self.origin, "ls-tree", "-r", "--name-only", BRANCH).split()):
             record = record_from_json(git(self.origin, "show", f"{BRANCH}:{name}"), name)
             assert "/".join(place_of(record)) == name
+            if record.kind is not Kind.VERDICT:
+                continue
             found[record.sha, record.scenario] = record
         return found
 

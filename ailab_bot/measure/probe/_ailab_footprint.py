@@ -341,6 +341,9 @@ class Recorder:
         """At the first batch, or the end of the process: nothing later belongs to the footprint."""
         if self.done:
             return
+        stats = getattr(sys.modules.get("torch._dynamo.utils"), "counters", {}).get("stats")
+        if stats and stats.get("unique_graphs"):
+            self.once("U", "functions that torch.compile has compiled leave no trace")
         self.flush("e")
         self.setting = True
         for thread, profiler in self.profilers:
@@ -370,6 +373,19 @@ class _Looking:
             else:
                 self.recorder.saw(path)
         return found
+
+
+def _watch_specs(recorder):
+    """Modules may be looked for and not loaded: `importlib.util.find_spec`."""
+    bootstrap = sys.modules["_frozen_importlib"]
+    original = bootstrap._find_spec
+
+    def _find_spec(name, path, target=None):
+        if not recorder.done:
+            recorder.once("M", name)
+        return original(name, path, target)
+
+    bootstrap._find_spec = _find_spec
 
 
 def _watch_variables(recorder):
@@ -408,6 +424,7 @@ def start(folder, checkout, marker, patches):
     for name, answers in (("stat", False), ("lstat", False), ("access", True)):
         setattr(os, name, _Looking(recorder, getattr(os, name), answers))
     _watch_variables(recorder)
+    _watch_specs(recorder)
     ended = os._exit
 
     def leave(status):
