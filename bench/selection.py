@@ -1,6 +1,6 @@
 """Recall against cost: how much of what changes break is found for a part of the runner-seconds.
 
-    python bench/selection.py [--seeds 5] [--first-seed 100] [--changes 4000]
+    python bench/selection.py [--seeds 5] [--first-seed 100] [--changes 4000] [--tangled]
 
 A simulated stream (selection_stream.py). The weights set by hand were looked at with seeds 0 to 3,
 so reports begin at seed 100. Models are trained on the first 60 % of the changes and
@@ -266,8 +266,8 @@ def _range(values: Sequence[float], digits: int) -> str:
     return f"{text(float(np.mean(values)))} [{text(min(values))}, {text(max(values))}]"
 
 
-def simulated(seed: int, changes: int) -> Table:
-    return evaluate(stream(seed, changes), seed)
+def simulated(seed: int, changes: int, tangled: bool) -> Table:
+    return evaluate(stream(seed, changes, tangled), seed)
 
 
 def main() -> None:
@@ -275,13 +275,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--changes", type=int, default=CHANGES)
+    parser.add_argument("--tangled", action="store_true", help="everything imports everything")
     arguments = parser.parse_args()
     with ProcessPoolExecutor(2) as pool:
-        work = partial(simulated, changes=arguments.changes)
+        work = partial(simulated, changes=arguments.changes, tangled=arguments.tangled)
         tables = list(
             pool.map(work, range(arguments.first_seed, arguments.first_seed + arguments.seeds))
         )
-    print(f"simulated: {arguments.seeds} seeds of {arguments.changes} changes x 40 scenarios")
+    kind = "a tangled repository" if arguments.tangled else "simulated"
+    print(f"{kind}: {arguments.seeds} seeds of {arguments.changes} changes x 40 scenarios")
     show(tables)
     sys.stdout.flush()
 

@@ -91,16 +91,16 @@ class Edit:
 class World:
     """The repository, its scenarios, and what happens to it."""
 
-    def __init__(self, seed: int, changes: int) -> None:
+    def __init__(self, seed: int, tangled: bool = False) -> None:
         self.random = np.random.default_rng(seed)
-        self.changes = changes
+        self.tangled = tangled
         self.modules: list[Module] = []
         self._repository()
         self.scenes = [self._scene(number) for number in range(SCENARIOS)]
         random = self.random
         ranks = random.permutation(len(self.modules)) + 1.0
         self.weights = ranks**-1.1
-        self.weights[: len(HUBS)] *= 4.0
+        self.weights[: len(HUBS)] *= 16.0 if tangled else 4.0
         self.weights /= self.weights.sum()
         self.recent: list[int] = []
         self.hot_package, self.hot_until = "", -1
@@ -144,7 +144,9 @@ class World:
     def _scene(self, number: int) -> Scene:
         random = self.random
         packages = sorted({each.package for each in self.modules} - {"common"})
-        liked = random.choice(packages, int(random.integers(3, 8)), replace=False)
+        liked = random.choice(
+            packages, 10 if self.tangled else int(random.integers(3, 8)), replace=False
+        )
         roots = [
             index
             for index, each in enumerate(self.modules)
@@ -403,9 +405,12 @@ _DORMANT = Finding(Relation.DORMANT, "dormant")
 _UNKNOWN = Finding(Relation.UNKNOWN, "unknown")
 
 
-def stream(seed: int, changes: int = CHANGES) -> list[Row]:
-    """Rows in time's order, 40 for each change. Every night the labels of the day come in."""
-    world = World(seed, changes)
+def stream(seed: int, changes: int = CHANGES, tangled: bool = False) -> list[Row]:
+    """Rows in time's order, 40 for each change. Every night the labels of the day come in.
+
+    `tangled`: most scenarios import most packages, and hubs are changed often.
+    """
+    world = World(seed, tangled)
     random = np.random.default_rng([seed, 1])
     past = Past()
     rows: list[Row] = []

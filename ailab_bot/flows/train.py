@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ailab_bot.errors import UserError
 from ailab_bot.ledger.records import BASELINE_ORIGINS, Kind, Origin, Record
+from ailab_bot.ledger.store import Store
 from ailab_bot.model.learned import Learned, TrainingReport, Written, learned_to_json
 from ailab_bot.plan.learn import Example, learn
 from ailab_bot.plan.past import Outcome, Past
@@ -64,6 +65,13 @@ def train(records: Iterable[Record]) -> Trained:
         )
     past = Past().with_outcomes(labels.outcomes)
     return Trained(model, replace(report, notes=(*report.notes, *notes)), past, value)
+
+
+def read_and_train(store: Store) -> tuple[Trained, Mapping[str, int]]:
+    """From all plans and verdicts of the ledger; and what of it could not be read, by reason."""
+    skipped: Counter[str] = Counter()
+    trained = train(store.read(skipped, (Kind.PLAN, Kind.VERDICT)))
+    return trained, dict(skipped)
 
 
 def labels_of(records: Iterable[Record]) -> Labels:

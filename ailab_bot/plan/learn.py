@@ -31,7 +31,7 @@ TESTED_PART = 0.25
 _FOLDS = (0.4, 0.6, 0.8, 1.0)
 #: Strengths of the ridge that are tried, in rows: standardised columns need no finer steps. With
 #: _LEVEL nothing is learned but the calibration of the weights set by hand.
-_RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+_RIDGES = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 _LEVEL = float("inf")
 #: A column that is not 0 in fewer rows is not looked at.
 _LEAST_ROWS = 15
@@ -212,6 +212,11 @@ def _tune(earlier: _Part) -> float:
 
 
 def _fit(part: _Part, ridge: float) -> Learned:
+    """Scenarios of one change are no independent witnesses: each counts the less the more there
+    are, by the root of their number."""
+    per_change = np.bincount(part.changes)[part.changes]
+    witness = part.weights / np.sqrt(per_change)
+    witness *= part.weights.sum() / max(float(witness.sum()), 1e-12)
     by_hand = log_odds_by_hand(part.values)
     about = (len(part), int(part.moved.sum()), *_days(part), 0.0, 0.0)
     if ridge == _LEVEL:
@@ -226,7 +231,7 @@ def _fit(part: _Part, ridge: float) -> Learned:
     scales = np.sqrt(part.weights @ (columns - means) ** 2 / total)
     scales = np.where(scales > 1e-6, scales, 1.0)
     intercept, weights = fit_logistic(
-        (columns - means) / scales, part.moved, weights=part.weights, offset=by_hand, ridge=ridge
+        (columns - means) / scales, part.moved, weights=witness, offset=by_hand, ridge=ridge
     )
     terms = tuple(_TERMS[number] for number in used)
     (shift,) = _short(np.array([intercept]))
