@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from datetime import date
 
 from ailab_bot.version import __version__
 
@@ -52,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     judge.add_argument("--threshold", type=_fraction, metavar="X", help="a fraction, e.g. 0.05")
 
     _add_calibration(commands)
+    _add_selection(commands)
 
     doctor = _command(commands, "doctor", "check machine, configuration and permissions")
     doctor.add_argument("--repo", metavar="DIR", help="default: the repository around here, if any")
@@ -68,6 +70,7 @@ def _add_parts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--scenario", nargs="+", action="extend", default=[], metavar="ID", help="only these"
     )
     plan.add_argument("--capacity-s", type=_seconds, metavar="N", help="runner-seconds to spend")
+    plan.add_argument("--explain", action="store_true", help="the reason of every scenario")
     plan.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
 
     measure = _command(commands, "measure", "measure one shard of a plan")
@@ -119,6 +122,34 @@ def _add_calibration(commands: argparse._SubParsersAction[argparse.ArgumentParse
     feedback.add_argument("right", choices=("true", "false"), help="was it a real change?")
     feedback.add_argument("--note", default="", metavar="TEXT", help="what it was instead")
     feedback.add_argument("--repo", default=".", metavar="DIR", help="default: here")
+
+
+def _add_selection(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What scenarios touch, what was measured before, and what is learned from it."""
+    footprint = _command(commands, "footprint", "record what scenarios touch, for plans made here")
+    footprint.add_argument("commit", metavar="COMMIT", nargs="?", default="HEAD", help="HEAD")
+    footprint.add_argument("--repo", default=".", metavar="DIR", help="default: here")
+    footprint.add_argument(
+        "--scenario", nargs="+", action="extend", default=[], metavar="ID", help="only these"
+    )
+    footprint.add_argument("--python", metavar="PATH", help="interpreter of arms without `setup`")
+
+    train = _command(commands, "train", "learn from the ledger which scenarios a change moves")
+    train.add_argument("--repo", default=".", metavar="DIR", help="default: here")
+    train.add_argument("--database", metavar="VARIABLE", help="read the database it names")
+    train.add_argument("--out", metavar="F", help="default: .ailab/selection.json")
+
+    ledger = _command(commands, "ledger", "show, export, compact or copy what was measured")
+    ledger.add_argument("action", choices=("show", "export", "compact", "copy"))
+    ledger.add_argument("target", metavar="WHERE", nargs="?", help="export: a folder or a file")
+    _local(ledger)
+    ledger.add_argument("--database", metavar="VARIABLE", help="read the database it names")
+    ledger.add_argument("--to", metavar="VARIABLE", help="copy: the database to copy to")
+    ledger.add_argument(
+        "--kind", nargs="+", action="extend", default=[], metavar="KIND", help="export: only these"
+    )
+    ledger.add_argument("--since", type=_day, metavar="DAY", help="export: from 2026-01-31 on")
+    ledger.add_argument("--format", choices=("csv", "parquet"), help="default: by the file's name")
 
 
 def _command(
@@ -177,6 +208,13 @@ def _count(text: str) -> int:
     if not 0 < value <= 100_000:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 100000")
     return value
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a day such as 2026-01-31") from None
 
 
 def _fraction(text: str) -> float:

@@ -159,7 +159,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         from ailab_bot.report.terminal import print_plan
 
-        print_plan(change.plan, change.shards, _console(stderr=arguments.json == "-"))
+        console = _console(stderr=arguments.json == "-")
+        print_plan(change.plan, change.shards, console, explain=arguments.explain)
     return EXIT_FINE
 
 
@@ -369,6 +370,108 @@ def _feedback(arguments: argparse.Namespace) -> int:
     return EXIT_FINE
 
 
+def _footprint(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ailab_bot.flows.footprint import FootprintRequest, record_here
+    from ailab_bot.model.footprintwire import footprint_to_json
+    from ailab_bot.report.footprint import print_footprints
+    from ailab_bot.report.progress import choose_progress
+
+    _check_place(arguments.json)
+    _stop_as_ctrl_c()
+    progress = choose_progress(_console(stderr=True), arguments.quiet)
+    request = FootprintRequest(
+        Path(arguments.repo).absolute(),
+        arguments.commit,
+        tuple(arguments.scenario),
+        _path(arguments.config),
+        arguments.python,
+    )
+    try:
+        recorded, folder = record_here(request, progress)
+    finally:
+        progress.close()
+    _write_json(
+        {
+            "schema": 1,
+            "footprints": [footprint_to_json(each) for each in recorded.footprints],
+            "notes": list(recorded.notes),
+        },
+        arguments.json,
+    )
+    if not arguments.quiet:
+        console = _console(stderr=arguments.json == "-")
+        print_footprints(recorded.footprints, recorded.notes, folder, console)
+    return EXIT_RUNNER if recorded.notes else EXIT_FINE
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from ailab_bot.flows.feedback import config_of
+    from ailab_bot.flows.ledger import branch_store, database_store, told_skipped
+    from ailab_bot.flows.train import NAME, read_and_train, write_model
+    from ailab_bot.model.learned import report_to_row
+    from ailab_bot.report.train import print_training
+
+    repo = Path(arguments.repo).absolute()
+    where = _path(arguments.out) or config_of(_path(arguments.config), repo).folder / NAME
+    for place in (arguments.json, str(where)):
+        _check_place(place)
+    with ExitStack() as stack:
+        store = (
+            stack.enter_context(database_store(arguments.database, os.environ))
+            if arguments.database
+            else branch_store(repo)
+        )
+        trained, skipped = read_and_train(store)
+    written = write_model(trained, where)
+    if not arguments.quiet:
+        console = _console(stderr=arguments.json == "-")
+        print_training(trained.report, where, written, console)
+    if skipped:
+        _tell(f"ailab: {told_skipped(skipped)}\n")
+    document = {"schema": 1, **report_to_row(trained.report), "file": str(where)}
+    _write_json({**document, "written": written.value, "skipped": dict(skipped)}, arguments.json)
+    return EXIT_FINE
+
+
+def _ledger(arguments: argparse.Namespace) -> int:
+    if arguments.github:
+        from ailab_bot.flows.ledger import compact_job
+
+        return compact_job(os.environ)
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    from ailab_bot.flows.ledger import LedgerRequest, kinds_named, run_ledger
+
+    _check_place(arguments.json)
+    told = run_ledger(
+        LedgerRequest(
+            action=arguments.action,
+            repo=Path(arguments.repo).absolute(),
+            target=_path(arguments.target),
+            kinds=kinds_named(arguments.kind),
+            since=arguments.since,
+            form=arguments.format or "",
+            database=arguments.database or "",
+            to=arguments.to or "",
+        ),
+        os.environ,
+        datetime.now(UTC),
+    )
+    if not arguments.quiet:
+        stream = sys.stderr if arguments.json == "-" else sys.stdout
+        _put("".join(f"{line}\n" for line in told.lines), stream)
+    if told.warning:
+        _tell(f"ailab: {told.warning}\n")
+    _write_json(told.document, arguments.json)
+    return EXIT_FINE
+
+
 def _stop_as_ctrl_c() -> None:
     """End the trial, clean up and report, whoever asks to stop.
 
@@ -522,17 +625,20 @@ def _go_on_unheard(stream: IO[str]) -> None:
 
 
 #: Commands that run other people's code.
-_MEASURING = {"ab", "calibrate", "demo", "measure"}
+_MEASURING = {"ab", "calibrate", "demo", "footprint", "measure"}
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "ab": _ab,
     "calibrate": _calibrate,
     "demo": _demo,
     "doctor": _doctor,
     "feedback": _feedback,
+    "footprint": _footprint,
     "judge": _judge,
+    "ledger": _ledger,
     "measure": _measure,
     "plan": _plan,
     "report": _report,
+    "train": _train,
     "gate": _hosted,
     "publish": _hosted,
     "history": _hosted,

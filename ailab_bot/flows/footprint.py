@@ -12,18 +12,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ailab_bot.config import load_config, load_scenarios
 from ailab_bot.errors import AilabError
+from ailab_bot.flows.here import keep_footprints
 from ailab_bot.flows.measurement import Bench
-from ailab_bot.measure.environment import Environment, Source, compile_probe, prepare
+from ailab_bot.measure.environment import (
+    Environment,
+    Source,
+    compile_probe,
+    interpreter,
+    prepare,
+    which_python,
+)
 from ailab_bot.measure.execute import execute
 from ailab_bot.measure.footprint import installed_distributions, read_footprint
-from ailab_bot.measure.git import Repository
+from ailab_bot.measure.git import Repository, open_repository
 from ailab_bot.measure.opens import watch_opens
 from ailab_bot.measure.worktree import cache_folder, open_workplace
 from ailab_bot.model.footprint import Footprint
 from ailab_bot.model.policy import Policy
+from ailab_bot.model.report import Plan
 from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.trial import Arm, Outcome
+from ailab_bot.plan.select import select
 from ailab_bot.report.progress import Progress
 
 #: Both arms and every block see one order of sets; a footprint does, too.
@@ -36,6 +47,32 @@ class Recorded:
 
     footprints: tuple[Footprint, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FootprintRequest:
+    """What the user asked for: which scenarios of which commit; empty: all that run here."""
+
+    repo: Path
+    commit: str
+    scenarios: tuple[str, ...] = ()
+    config: Path | None = None
+    python: str | None = None
+
+
+def record_here(request: FootprintRequest, progress: Progress) -> tuple[Recorded, Path]:
+    """Record, and keep for the plans that are made with this clone. The folder they are in."""
+    repository = open_repository(request.repo)
+    config = load_config(request.config, repository.root)
+    scenarios = load_scenarios(config)
+    commit = repository.resolve(request.commit)
+    choices = select(scenarios, only=request.scenarios, tier="release")
+    taken = [choice.scenario for choice in choices if choice.taken]
+    chosen = [scenario for scenario in scenarios if scenario.id in taken]
+    progress.start(Plan(choices, _HASH_SEED))
+    python = interpreter(which_python(request.python, config.python))
+    recorded = record_commit(repository, commit.sha, chosen, python, progress)
+    return recorded, keep_footprints(repository, recorded.footprints, scenarios)
 
 
 def record_footprint(bench: Bench, arm: Arm, sha: str) -> Footprint | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -241,6 +241,19 @@ def compact_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     if done.skipped:
         say("warning", told_skipped(done.skipped), BRANCH)
     return 0
+
+
+def kinds_named(names: Sequence[str]) -> tuple[Kind, ...]:
+    """UserError where one is no kind of record."""
+    known = {kind.value: kind for kind in Kind}
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"no kind of record: `{name:.40}`",
+                why=f"The kinds: {', '.join(known)}.",
+                advice="Name some of them with --kind, or none for all.",
+            )
+    return tuple(known[name] for name in names)
 
 
 def told(done: Compacted) -> str:

@@ -14,7 +14,7 @@ import shipped
 import yaml
 
 ACTION = house_rules.read(shipped.ACTION)
-COMMANDS = {"plan", "measure", "gate", "publish", "history", "command", "sweep", "report"}
+COMMANDS = {"plan", "measure", "gate", "publish", "history", "compact", "command", "sweep", "report"}
 #: What a command may be given; `python` and `config` go with each.
 TAKES = {
     "plan": {"github-token", "capacity-minutes"},
@@ -22,6 +22,7 @@ TAKES = {
     "gate": {"github-token"},
     "publish": {"github-token"},
     "history": {"github-token"},
+    "compact": {"github-token"},
     "command": {"github-token"},
     "sweep": {"github-token"},
     "report": {"github-token"},
