@@ -44,8 +44,8 @@ Features = tuple[float, ...]
 
 #: Less of the traced time than this was never told from none: the index keeps thousandths.
 SMALLEST_SHARE = 1e-4
-#: Of a scenario that more touches, these; a change of so many files says little by any of them.
-_MOST_TOUCHES = 200
+#: Of more touches of one scenario, these: the others of so many would say the same.
+_MOST_TOUCHES = 100
 #: Changed Python files whose old and new contents are read for tokens, and their bytes.
 _MOST_READ_FILES, _MOST_READ_BYTES = 300, 8 << 20
 #: Strength of the usual rate against what was seen, in outcomes: of a file with a scenario, of a
@@ -53,7 +53,11 @@ _MOST_READ_FILES, _MOST_READ_BYTES = 300, 8 << 20
 _PAIR_STRENGTH, _PATH_STRENGTH, _SCENARIO_STRENGTH = 5.0, 40.0, 20.0
 #: The usual rate where nothing was measured: 2 of 100 verdicts.
 USUAL_RATE = 0.02
-_MOST_LOG_ODDS = 4.0
+#: And how many outcomes of the repository's own it outweighs.
+_USUAL_STRENGTH = 50.0
+_MOST_LOG_ODDS, _MOST_LATELY = 4.0, 3.0
+#: Files of a change whose history is looked up, those with the worst first.
+_MOST_HISTORY_PATHS = 100
 _CONFIG = frozenset({".yml", ".yaml", ".toml", ".ini", ".cfg", ".json", ".conf", ".env"})
 _CODE = frozenset({".py", ".pyx", ".pyi", ".so", ".c", ".cpp", ".cu", ".h", ".sh"})
 
@@ -145,119 +149,111 @@ def rows_of(
         touched / max(1, len(findings)),
     )
     history = _History(past, facts.paths, day_of(when))
-    news = {name: frozenset(around.loads.get(name, ())) for name in facts.imports}
-    #: Findings of many scenarios are often one and the same object.
-    made: dict[int, tuple[float, ...]] = {}
+    loaded = [frozenset(around.loads.get(name, ())) for name in facts.imports]
+    #: Findings of many scenarios are often one and the same object, and so are touches.
+    made: dict[int, tuple[tuple[float, ...], tuple[float, ...], bool]] = {}
     seen: dict[int, _Seen] = {}
     rows = {}
     for scenario, finding in findings.items():
-        key = id(finding)
-        if key not in made:
-            made[key] = _of_finding(finding, facts, seen)
-        own = made[key]
-        unloaded = 0.0
-        if news and own[_IMPORTS]:
-            unloaded = float(any(scenario not in who for who in news.values()))
+        own = made.get(id(finding))
+        if own is None:
+            own = made[id(finding)] = _of_finding(finding, facts, seen)
+        first, tokens, imports = own
+        unknown = finding.relation is Relation.UNKNOWN
         likeness = around.likeness.get(scenario)
         rows[scenario] = (
-            *own[:_NEAR],
-            around.near.get(scenario, 0.0) if finding.relation is Relation.UNKNOWN else 0.0,
+            *first,
+            around.near.get(scenario, 0.0) if unknown else 0.0,
             *whole,
             *history.of(scenario),
-            *own[_NEAR:-1],
-            unloaded,
+            *tokens,
+            float(imports and any(scenario not in who for who in loaded)),
             0.0 if likeness is None else 1.0 if likeness is Likeness.DIFFERENT else -1.0,
         )
     return rows
 
 
-_NEAR, _IMPORTS = INDEX["near"], -1
+#: What one touch shows, whichever scenario it touches: bits of _FLAGS, share, functions.
+_Seen = tuple[int, float, int]
+_FLAGS = (*(how.value for how in How), "module_body", "config_file", "data_file", *_TOKENS)
+_BIT = {name: 1 << place for place, name in enumerate(_FLAGS)}
+_IMPORTS = _BIT[Token.IMPORT] | _BIT[Token.HEAVY_IMPORT]
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What one touch shows, whichever scenario it touches."""
-
-    body: bool
-    config: bool
-    data: bool
-    tokens: frozenset[Token]
-    imports: bool
-
-
-def _of_finding(finding: Finding, facts: ChangeFacts, seen: dict[int, _Seen]) -> tuple[float, ...]:
-    """Up to `near`, then the tokens, and at last whether anything is newly imported."""
-    touches = finding.touches[:_MOST_TOUCHES]
-    hows = {touch.how for touch in touches}
-    share = min(1.0, math.fsum(touch.share for touch in touches))
-    tokens: set[Token] = set()
-    body = config = data = imports = False
-    for touch in touches:
-        if id(touch) not in seen:
-            seen[id(touch)] = _of_touch(touch, facts.tokens.get(touch.path, NOTHING))
-        own = seen[id(touch)]
-        body, config, data = body or own.body, config or own.config, data or own.data
-        imports = imports or own.imports
-        tokens |= own.tokens
-    return (
+def _of_finding(
+    finding: Finding, facts: ChangeFacts, seen: dict[int, _Seen]
+) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+    """What stands before `near`, the tokens, and whether anything is newly imported."""
+    flags, share, functions = 0, 0.0, 0
+    for touch in finding.touches[:_MOST_TOUCHES]:
+        own = seen.get(id(touch))
+        if own is None:
+            own = seen[id(touch)] = _of_touch(touch, facts.tokens.get(touch.path, NOTHING))
+        flags |= own[0]
+        share += own[1]
+        functions += own[2]
+    share = min(1.0, share)
+    on = [float(flags >> place & 1) for place in range(len(_FLAGS))]
+    hows = len(_HOWS)
+    first = (
         float(finding.relation.is_proof),
         float(finding.relation is Relation.UNKNOWN),
-        *(float(how in hows) for how in How),
+        *on[:hows],
         share,
         math.log10(max(share, SMALLEST_SHARE) / SMALLEST_SHARE),
-        float(body),
-        math.log2(1 + sum(len(touch.functions) for touch in touches)),
+        on[hows],
+        math.log2(1 + functions),
         math.log2(1 + len(finding.touches)),
-        float(config),
-        float(data),
-        *(float(token in tokens) for token in Token),
-        float(imports),
+        *on[hows + 1 : hows + 3],
     )
+    return first, tuple(on[hows + 3 :]), bool(flags & _IMPORTS)
 
 
 def _of_touch(touch: Touch, tokens: Tokens) -> _Seen:
     suffix = PurePosixPath(touch.path).suffix.lower()
-    opened = touch.how is How.CONTENT
-    found = frozenset() if touch.how is How.VANISHES else tokens.within(touch.functions)
-    return _Seen(
-        body="<module>" in touch.functions,
-        config=opened and suffix in _CONFIG,
-        data=opened and suffix not in _CONFIG | _CODE,
-        tokens=found,
-        imports=bool(found & {Token.IMPORT, Token.HEAVY_IMPORT}),
-    )
+    flags = _BIT[touch.how]
+    if "<module>" in touch.functions:
+        flags |= _BIT["module_body"]
+    if touch.how is How.CONTENT and suffix not in _CODE:
+        flags |= _BIT["config_file" if suffix in _CONFIG else "data_file"]
+    if touch.how is not How.VANISHES:
+        for token in tokens.within(touch.functions):
+            flags |= _BIT[token]
+    return flags, touch.share, len(touch.functions)
 
 
 class _History:
     """What the past says about the files of one change."""
 
     def __init__(self, past: Past, paths: Sequence[str], day: float) -> None:
-        self._past, self._day = past, day
+        self._scenarios, self._day = past.scenarios, day
         overall = past.overall.at(day)
-        self._usual = (overall.moved + 50 * USUAL_RATE) / (overall.times + 50)
-        self._pairs: dict[str, tuple[float, float]] = {}
-        rates = []
-        for path in paths:
-            count = past.paths.get(path)
-            if count is not None:
-                rates.append(self._log_odds(count.at(day), _PATH_STRENGTH))
+        usual = (overall.moved + _USUAL_STRENGTH * USUAL_RATE) / (overall.times + _USUAL_STRENGTH)
+        self._usual, self._base = usual, math.log(usual / (1 - usual))
+        known = [(self._log_odds(past.paths[path].at(day), _PATH_STRENGTH), path)
+                 for path in paths if path in past.paths]  # fmt: skip
+        known.sort(key=lambda each: (-each[0], each[1]))
+        self._path = known[0][0] if known else 0.0
+        self._most: dict[str, float] = {}
+        self._lately: dict[str, float] = {}
+        for _, path in known[:_MOST_HISTORY_PATHS]:
             for scenario, pair in past.pairs.get(path, {}).items():
                 now = pair.at(day)
                 odds = self._log_odds(now, _PAIR_STRENGTH)
-                most, lately = self._pairs.get(scenario, (odds, 0.0))
-                self._pairs[scenario] = (max(most, odds), lately + now.lately)
-        self._path = max(rates, default=0.0)
+                if odds > self._most.get(scenario, -math.inf):
+                    self._most[scenario] = odds
+                if now.lately:
+                    self._lately[scenario] = self._lately.get(scenario, 0.0) + now.lately
 
     def of(self, scenario: str) -> tuple[float, float, float, float]:
-        most, lately = self._pairs.get(scenario, (0.0, 0.0))
-        count = self._past.scenarios.get(scenario)
+        count = self._scenarios.get(scenario)
         own = self._log_odds(count.at(self._day), _SCENARIO_STRENGTH) if count else 0.0
-        return most, self._path, own, min(lately, 3.0)
+        lately = min(self._lately.get(scenario, 0.0), _MOST_LATELY)
+        return self._most.get(scenario, 0.0), self._path, own, lately
 
     def _log_odds(self, count: Count, strength: float) -> float:
-        usual = self._usual
-        rate = (count.moved + strength * usual) / (count.times + strength)
-        odds = math.log(rate / (1 - rate)) - math.log(usual / (1 - usual))
+        moved = count.moved + strength * self._usual
+        odds = math.log(moved / (count.times + strength - moved)) - self._base
         return max(-_MOST_LOG_ODDS, min(_MOST_LOG_ODDS, odds))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ailab_bot.model import strictjson
 from ailab_bot.model.strictjson import refuse
@@ -26,8 +26,8 @@ RECENT_HALF_LIFE_DAYS = 10.0
 #: Expected costs are the median of so many runs, which lets one bad runner pass.
 COSTS_KEPT = 10
 LEAST_COST_S, MOST_COST_S = 1.0, 6 * 3600.0
-#: Pairs of a path and a scenario that are kept: 20 MB in memory.
-MOST_PAIRS = 100_000
+#: Pairs of a path and a scenario that are kept: 15 MB in memory, and a quarter of a second to read.
+MOST_PAIRS = 50_000
 MOST_PATHS = 50_000
 MOST_SCENARIOS = 1_000_000
 #: A change that touches a scenario by more files than this says nothing about any one of them.
@@ -62,8 +62,7 @@ class Outcome:
     origin: str = "release"
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(NamedTuple):
     """`times` and, of them, `moved`, faded with age up to `day` (days since 1970); `lately` is
     `moved` with the shorter half-life."""
 
@@ -84,12 +83,15 @@ class Count:
         return Count(now.times + weight, now.moved + gain, now.lately + gain, now.day)
 
 
+_NOTHING = Count()
+
+
 @dataclass(frozen=True)
 class Past:
     """`pairs`: by path, by scenario. `paths`: over all scenarios. `alike`: by scenario, how often
     another one moved in the same commit. `commits`: the last ones, with what moved in them."""
 
-    overall: Count = Count()
+    overall: Count = _NOTHING
     scenarios: Mapping[str, Count] = field(default_factory=dict)
     costs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     paths: Mapping[str, Count] = field(default_factory=dict)
@@ -129,32 +131,33 @@ class Past:
         return made.done()
 
     def to_json(self) -> str:
-        """Compact and the same for the same past: names are stored once, numbers with 3 digits."""
+        """Compact and the same for the same past: names are stored once, everything else is whole
+        numbers in flat lists, counts in thousandths."""
         texts: dict[str, int] = {}
 
         def number(text: str) -> int:
             return texts.setdefault(text, len(texts))
 
-        document = {
+        def counts(rows: Mapping[str, Count]) -> list[int]:
+            return [n for name, c in sorted(rows.items()) for n in (number(name), *_written(c))]
+
+        document: dict[str, object] = {
             "schema": SCHEMA,
             "overall": _written(self.overall),
-            "scenarios": [[number(k), *_written(v)] for k, v in sorted(self.scenarios.items())],
+            "scenarios": counts(self.scenarios),
             "costs": [
-                [number(k), *(round(each, 3) for each in v)] for k, v in sorted(self.costs.items())
+                [number(name), *(round(each * 1000) for each in costs)]
+                for name, costs in sorted(self.costs.items())
             ],
-            "paths": [[number(k), *_written(v)] for k, v in sorted(self.paths.items())],
-            "pairs": [
-                [number(path), number(name), *_written(count)]
-                for path, row in sorted(self.pairs.items())
-                for name, count in sorted(row.items())
-            ],
+            "paths": counts(self.paths),
+            "pairs": [[number(path), *counts(row)] for path, row in sorted(self.pairs.items())],
             "alike": [
-                [number(name), number(other), times]
+                [number(name), *(n for other, times in sorted(row.items())
+                                 for n in (number(other), times))]
                 for name, row in sorted(self.alike.items())
-                for other, times in sorted(row.items())
             ],
             "commits": [[sha, *map(number, names)] for sha, names in self.commits.items()],
-        }
+        }  # fmt: skip
         document["texts"] = list(texts)
         return json.dumps(document, separators=(",", ":"), ensure_ascii=True)
 
@@ -239,70 +242,87 @@ def _newest(items: Iterable[tuple[_K, Count]], most: int) -> list[tuple[_K, Coun
     return sorted(items, key=lambda item: (-item[1].day, item[0]))[:most]
 
 
-def _written(count: Count) -> list[float]:
-    return [round(each, 3) for each in (count.times, count.moved, count.lately, count.day)]
+def _written(count: Count) -> list[int]:
+    return [round(each * 1000) for each in count]
 
 
 # --- reading -----------------------------------------------------------------------------------
 
-_LISTS = ("scenarios", "costs", "paths", "pairs", "alike", "commits", "texts")
+_LISTS = ("scenarios", "costs", "paths", "pairs", "alike", "commits")
+_LARGEST_NUMBER = 10**12
 
 
 def _read(document: str) -> Past:
     row = strictjson.load_object(document, raw_texts=True)
-    strictjson.keys(row, ("schema", "overall", *_LISTS))
+    strictjson.keys(row, ("schema", "overall", "texts", *_LISTS))
     strictjson.schema(row, SCHEMA)
     texts = strictjson.items(row["texts"], "texts", most=2 * MOST_SCENARIOS)
     if any(not isinstance(each, str) or len(each) > _LONGEST for each in texts):
         refuse("texts must be a list of texts")
-    rows = {
-        name: [_row(each, name) for each in strictjson.items(row[name], name, most=MOST_SCENARIOS)]
-        for name in _LISTS[:-1]
+    names: list[str] = texts  # type: ignore[assignment]
+    try:
+        return Past(
+            overall=_counts([0, *_whole(row["overall"])], ["overall"])["overall"],
+            scenarios=_counts(_whole(row["scenarios"]), names),
+            costs={names[number]: _costs(costs) for number, *costs in _rows(row["costs"], "costs")},
+            paths=_counts(_whole(row["paths"]), names),
+            pairs={
+                names[number]: _counts(counts, names)
+                for number, *counts in _rows(row["pairs"], "pairs")
+            },
+            alike={
+                names[number]: {
+                    names[other]: times
+                    for other, times in zip(others[::2], others[1::2], strict=True)
+                }
+                for number, *others in _rows(row["alike"], "alike")
+            },
+            commits=_commits(row["commits"], names),
+        )
+    except (IndexError, ValueError):
+        refuse("a number names no text, or a row is cut off")
+
+
+def _counts(numbers: list[int], names: list[str]) -> dict[str, Count]:
+    """Rows of a name and a count's four numbers. ValueError or IndexError where they are none."""
+    of = iter(numbers)
+    found = {
+        names[name]: Count(times / 1000, moved / 1000, lately / 1000, day / 1000)
+        for name, times, moved, lately, day in zip(of, of, of, of, of, strict=True)
     }
-
-    def text(number: object) -> str:
-        index = strictjson.whole(number, "a text's number", most=max(0, len(texts) - 1))
-        if not texts:
-            refuse("a number names no text")
-        return str(texts[index])
-
-    pairs: dict[str, dict[str, Count]] = {}
-    for path, name, *count in rows["pairs"]:
-        pairs.setdefault(text(path), {})[text(name)] = _count(count)
-    alike: dict[str, dict[str, int]] = {}
-    for name, other, times in (_wide(each, 3) for each in rows["alike"]):
-        alike.setdefault(text(name), {})[text(other)] = strictjson.whole(times, "times")
-    return Past(
-        overall=_count(row["overall"]),
-        scenarios={text(name): _count(count) for name, *count in rows["scenarios"]},
-        costs={
-            text(name): tuple(
-                strictjson.number(each, "a cost", least=LEAST_COST_S, most=MOST_COST_S)
-                for each in costs[:COSTS_KEPT]
-            )
-            for name, *costs in rows["costs"]
-        },
-        paths={text(path): _count(count) for path, *count in rows["paths"]},
-        pairs=pairs,
-        alike=alike,
-        commits={
-            strictjson.sha(sha, "a commit"): tuple(map(text, names))
-            for sha, *names in rows["commits"]
-        },
-    )
+    if len(found) * 5 != len(numbers):
+        refuse("a name stands there twice")
+    return found
 
 
-def _row(value: object, name: str) -> list[object]:
-    return strictjson.items(value, f"an entry of {name}", least=2, most=2 + MOST_TOGETHER)
+def _costs(costs: list[int]) -> tuple[float, ...]:
+    found = tuple(each / 1000 for each in costs)
+    if not 0 < len(found) <= COSTS_KEPT or min(found) < LEAST_COST_S or max(found) > MOST_COST_S:
+        refuse("costs of a scenario must be a few numbers within bounds")
+    return found
 
 
-def _wide(row: list[object], width: int) -> list[object]:
-    if len(row) != width:
-        refuse(f"an entry must have {width} parts")
-    return row
+def _commits(value: object, names: list[str]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for each in strictjson.items(value, "commits", most=_MOST_COMMITS):
+        sha, *rest = strictjson.items(each, "a commit", least=1, most=1 + MOST_TOGETHER)
+        found[strictjson.sha(sha, "a commit")] = tuple(names[number] for number in _whole(rest))
+    return found
 
 
-def _count(value: object) -> Count:
-    parts = strictjson.items(value, "a count", least=4, most=4)
-    times, moved, lately, day = (strictjson.number(each, "a count") for each in parts)
-    return Count(times, moved, lately, day)
+def _rows(value: object, name: str) -> list[list[int]]:
+    found = [_whole(each) for each in strictjson.items(value, name, most=MOST_SCENARIOS)]
+    if not all(found):
+        refuse(f"an entry of {name} is empty")
+    return found
+
+
+def _whole(value: object) -> list[int]:
+    """Whole numbers, none below 0."""
+    found = strictjson.items(value, "numbers", most=10 * MOST_SCENARIOS)
+    if set(map(type, found)) - {int}:
+        refuse("numbers must be whole")
+    numbers: list[int] = found  # type: ignore[assignment]
+    if numbers and (min(numbers) < 0 or max(numbers) > _LARGEST_NUMBER):
+        refuse("a number is out of range")
+    return numbers

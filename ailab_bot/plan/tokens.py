@@ -18,6 +18,10 @@ from enum import StrEnum
 LARGEST_BYTES = 512 << 10
 #: Nodes of a tree that are looked at: 512 KiB of ordinary code have about 150,000.
 _MOST_NODES = 400_000
+#: Links of `a.b().c()` that are looked at from the end: a file that is one chain takes no minutes.
+_MOST_LINKS = 20
+#: Characters of a qualified name; a class of a longer one would repeat it in thousands of methods.
+_LONGEST_NAME = 500
 MODULE = "<module>"
 
 
@@ -149,7 +153,7 @@ def _nodes(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
         node, function, prefix = stack.pop()
         yield node, function
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            own = prefix + node.name
+            own = _checked(prefix + node.name)
             yield ast.Pass(), own  # so that it is known, whatever it does
             for each in node.decorator_list:
                 # What wraps a function belongs to it, whoever runs the decorator.
@@ -160,9 +164,16 @@ def _nodes(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
             stack += [(each, own, f"{own}.<locals>.") for each in node.body]
         elif isinstance(node, ast.ClassDef):
             stack += [(each, function, prefix) for each in (*node.decorator_list, *node.bases)]
-            stack += [(each, function, f"{prefix}{node.name}.") for each in node.body]
+            inner = _checked(f"{prefix}{node.name}.")
+            stack += [(each, function, inner) for each in node.body]
         else:
             stack += [(each, function, prefix) for each in ast.iter_child_nodes(node)]
+
+
+def _checked(name: str) -> str:
+    if len(name) > _LONGEST_NAME:
+        raise ValueError("a name is too long")
+    return name
 
 
 def _defaults(arguments: ast.arguments) -> list[ast.expr]:
@@ -233,12 +244,13 @@ def _call_words(node: ast.Call, names: Mapping[str, str]) -> list[str]:
 def _name(node: ast.expr) -> str:
     """`a.b.c` of names and attributes; of anything else what stands behind it, as `.c`."""
     parts: list[str] = []
-    while True:
+    for _ in range(_MOST_LINKS):
         if isinstance(node, ast.Call):
             node = node.func
         elif isinstance(node, ast.Attribute):
             parts.append(node.attr)
             node = node.value
         else:
-            parts.append(node.id if isinstance(node, ast.Name) else "")
-            return ".".join(reversed(parts))
+            break
+    parts.append(node.id if isinstance(node, ast.Name) else "")
+    return ".".join(reversed(parts))
