@@ -124,7 +124,7 @@ def choose(
         for name in pack:
             odds[name] = draws * checking / len(checks)
     kept = (reduced if thrown < draws else normal) | always
-    return _told(candidates, open_, always, kept, drawn, odds)
+    return _told(candidates, open_, always, kept, drawn, odds, limit_s if room_s < 0 else None)
 
 
 def least_worth_of(rows: Iterable[tuple[float, float]], capacity_s: float) -> float:
@@ -253,7 +253,10 @@ def _told(
     kept: frozenset[str],
     drawn: frozenset[str],
     odds: Mapping[str, float],
+    exceeded_s: float | None = None,
 ) -> tuple[Choice, ...]:
+    """`exceeded_s`: the limit that smoke alone takes more than."""
+    over = "" if exceeded_s is None else f", over the limit of {exceeded_s:.0f} s"
     order = sorted(open_, key=lambda each: (-each.probability, each.scenario))
     places = {each.scenario: place for place, each in enumerate(order, 1)}
     found = []
@@ -263,7 +266,7 @@ def _told(
         cost = f"{each.expected_s:.0f} s" + (" (never measured)" if each.cost_s is None else "")
         chance = odds.get(name, 0.0)
         if name in always:
-            rule, reason = Why.SMOKE, f"always runs; {likely}, {cost}"
+            rule, reason = Why.SMOKE, f"always runs{over}; {likely}, {cost}"
         elif name in kept:
             place = f"number {places[name]} of {len(order)}"
             rule, reason = Why.PREDICTED, f"{likely}, {cost}, {place}: {each.reason}"

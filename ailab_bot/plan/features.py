@@ -210,12 +210,13 @@ def _of_finding(
 
 
 def _of_touch(touch: Touch, tokens: Tokens) -> _Seen:
-    suffix = PurePosixPath(touch.path).suffix.lower()
     flags = _BIT[touch.how]
     if "<module>" in touch.functions:
         flags |= _BIT["module_body"]
-    if touch.how is How.CONTENT and suffix not in _CODE:
-        flags |= _BIT["config_file" if suffix in _CONFIG else "data_file"]
+    if touch.how is How.CONTENT:
+        suffix = PurePosixPath(touch.path).suffix.lower()
+        if suffix not in _CODE:
+            flags |= _BIT["config_file" if suffix in _CONFIG else "data_file"]
     if touch.how is not How.VANISHES:
         for token in tokens.within(touch.functions):
             flags |= _BIT[token]

@@ -54,6 +54,8 @@ class Tokens:
 
     def within(self, functions: tuple[str, ...]) -> frozenset[Token]:
         """What these functions newly do, with the functions that are new. None named: all."""
+        if not self.by_function:
+            return frozenset()
         names = {*functions, *self.appeared} if functions else self.by_function.keys()
         found = (self.by_function.get(name, frozenset()) for name in names)
         return frozenset[Token]().union(*found)

@@ -61,6 +61,10 @@ def test_smoke_runs_though_the_capacity_is_smaller_than_anything() -> None:
     choices = choose(MANY, 1.0, 1)
     (only,) = taken(choices)
     assert only == "s00"
+    assert choose(MANY, 1.0, 1)[0].reason == (
+        "always runs, over the limit of 1 s; 0.01 likely to move, 50 s"
+    )
+    assert choose(MANY, 50.0, 1)[0].reason == "always runs; 0.01 likely to move, 50 s"
     assert choose(MANY, 0.0, 1, smoke=["s07"])[7].rule is Why.SMOKE
     assert taken(choose(MANY, 0.0, 1, smoke=["s07"])) == {"s07"}
     assert taken(choose(MANY, 1e9, 1, day_left_s=-5.0, smoke=["s07"])) == {"s07"}
@@ -133,8 +137,8 @@ def test_only_smoke_exceeds_the_capacity(
             assert (choice.propensity or 0) > 0
 
 
-@pytest.mark.parametrize("capacity_s", [300.0, 900.0, 1e5])
-def test_propensities_are_what_happens_over_seeds(capacity_s: float) -> None:
+@pytest.mark.parametrize(("capacity_s", "audit"), [(300.0, 0.1), (900.0, 0.5), (1e5, 0.1)])
+def test_propensities_are_what_happens_over_seeds(capacity_s: float, audit: float) -> None:
     """z of each scenario's frequency against its mean propensity: of 50 none beyond 4.5, which
     chance lets happen in 1 of 3,000 tests."""
     seeds = 1500
@@ -142,7 +146,7 @@ def test_propensities_are_what_happens_over_seeds(capacity_s: float) -> None:
     expected: Counter[str] = Counter()
     rows = [*MANY, *PROVED]
     for seed in range(seeds):
-        for choice in choose(rows, capacity_s, seed):
+        for choice in choose(rows, capacity_s, seed, audit=audit):
             count[choice.scenario] += choice.taken
             expected[choice.scenario] += choice.propensity or 0.0
     for name, mean in expected.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import UTC, datetime
 
 import pytest
@@ -25,7 +26,7 @@ from ailab_bot.plan.features import (
 from ailab_bot.plan.past import Outcome, Past
 from ailab_bot.plan.planlog import MOST_CHOICES, body_of, choices_of
 from ailab_bot.plan.relation import Finding, How, Relation, Touch
-from ailab_bot.plan.tokens import LARGEST_BYTES, NOTHING, Token, tokens_of
+from ailab_bot.plan.tokens import LARGEST_BYTES, NOTHING, Token, _name, tokens_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -105,6 +106,23 @@ def test_what_a_new_function_does_belongs_to_who_changed() -> None:
 def test_hostile_sources_give_nothing_and_raise_nothing(source: bytes) -> None:
     assert tokens_of(b"", source) in (NOTHING, tokens_of(b"", b"x = 1"), tokens_of(b"", b""))
     tokens_of(source, b"import torch")
+
+
+def test_a_long_chain_of_calls_is_seen_at_both_ends_though_no_link_looks_far() -> None:
+    """Followed to its start from each link, a file of such chains takes half a minute."""
+    chain = ".a()" * 300
+    assert new_in("<module>", "", f"logging{chain}.sleep(1)") == {Token.LOGGING, Token.SLEEP}
+    (statement,) = ast.parse(f"logging{chain}.sleep(1)").body
+    assert isinstance(statement, ast.Expr)
+    assert _name(statement.value).endswith(".a.a.sleep")
+    assert _name(statement.value).count(".") <= 20
+
+
+def test_names_that_would_be_repeated_without_end_give_nothing() -> None:
+    method = ":\n def f(self): open(x)"
+    assert tokens_of(None, f"class {'A' * 400}{method}".encode()).appeared
+    assert tokens_of(None, f"class {'A' * 600}{method}".encode()) == NOTHING
+    assert tokens_of(None, f"def {'f' * 600}(): open(x)".encode()) == NOTHING
 
 
 @given(st.binary(max_size=200), st.text(max_size=200))
@@ -197,6 +215,8 @@ def test_an_import_of_what_is_loaded_already_is_not_new_to_the_scenario() -> Non
     known = row_of(touch, facts=facts, around=Surroundings(loads={"torch": {"a"}}))
     assert (fresh["new_unloaded"], known["new_unloaded"]) == (1, 0)
     assert fresh["new_heavy_import"] == 1
+    elsewhere = Touch("src/other.py", How.CODE, ("f",), 0.1)
+    assert row_of(elsewhere, facts=facts)["new_unloaded"] == 0
 
 
 def test_the_signature_shifts_both_ways() -> None:
@@ -293,8 +313,10 @@ def test_what_is_no_choice_is_passed_over(body: dict[str, object]) -> None:
 
 
 def test_numbers_out_of_range_are_not_believed() -> None:
-    row = {"scenario": "a", "taken": True, "propensity": 1.5, "probability": True,
-           "cost_s": float("inf"), "features": [INDEX["share"], float("nan")], "paths": [1]}  # fmt: skip
+    row = {
+        "scenario": "a", "taken": True, "propensity": 1.5, "probability": True,
+        "cost_s": float("inf"), "features": [INDEX["share"], float("nan")], "paths": [1],
+    }  # fmt: skip
     (choice,) = choices_of({"features": 1, "choices": [row]})
     assert (choice.propensity, choice.probability, choice.cost_s) == (None, None, None)
     assert (choice.features, choice.paths) == ((), ())
