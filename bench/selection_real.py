@@ -28,22 +28,32 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent / "histories"))
 
 from derive import NIGHTLY, Commit, derive, read_commits
+from expected_calls import expected_part
 from stored import HERE, History, moved_by, names, read_history
 
 from ailab_bot.model.learned import Learned
-from ailab_bot.plan.features import Features, Surroundings, rows_of
+from ailab_bot.plan.features import INDEX, Features, Surroundings, rows_of
 from ailab_bot.plan.learn import Example, learn
 from ailab_bot.plan.past import Outcome, Past
-from ailab_bot.plan.predict import predict
-from ailab_bot.plan.relation import Finding, Relation
+from ailab_bot.plan.predict import LEAST, MOST, predict
+from ailab_bot.plan.relation import Finding, How, Relation
 from ailab_bot.stats.calibrate_probability import bins_of, brier
+from ailab_bot.stats.logistic import fit_logistic, sigmoid
 
 Array = NDArray[np.float64]
 
+#: Methods that say probabilities.
+PROBABLE = ("ours, cold", "ours, cold + history", "ours, learned", "ours, learned from all",
+            "expected calls, cold", "expected calls, learned")  # fmt: skip
 BUDGETS = (0.10, 0.25, 0.50)
 LEVELS = (0.001, 0.01, 0.05)
 #: Orders of pairs that a method ranks alike are drawn so often, and the recall averaged.
 SHUFFLES = 50
+#: Of the prototype: log odds where as many calls are expected as the level asks for, what ten
+#: times more are worth, and the smallest part that is told from none. Set with a view to omegaconf
+#: alone: the other histories judge them.
+_EXPECTED_ODDS, _PER_DECADE, _LEAST_PART = -0.5, 2.0, 1e-5
+_LEAST_MOVED, _RIDGE = 10, 20.0
 _DAY_ZERO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -51,7 +61,7 @@ _DAY_ZERO = datetime(2000, 1, 1, tzinfo=UTC)
 class Pair:
     """A change and a scenario. `moved_by`: the largest relative change of any count; `other`:
     whether the signature differs at all. `cold` has no history; `overlap` are changed files used;
-    `rate` is what history alone says."""
+    `rate` is what history alone says, `expected` what `expected_calls` does."""
 
     repo: str
     number: int
@@ -65,6 +75,7 @@ class Pair:
     warm: Features
     overlap: int
     rate: float
+    expected: float
 
     @property
     def proved(self) -> bool:
@@ -100,7 +111,8 @@ def pairs_of(
         warm = rows_of(commit.facts, findings, past, commit.when, around)
         for name in history.scenarios:
             base, head = (history.signature(sha, name) for sha in (commit.parent, commit.sha))
-            footprint = history.footprint(commit.parent, name)
+            known = commit.parent if kind == "fresh" else history.commits[night(number)]
+            footprint = history.footprint(known, name)
             if base is None or head is None or footprint is None:
                 continue
             by, paths = moved_by(base, head), commit.facts.paths
@@ -109,12 +121,18 @@ def pairs_of(
                     history.repo, number, commit.sha, name, costs[name], by, base != head,
                     findings[name], cold[name], warm[name],
                     sum(path in footprint.files for path in paths), rates.of(paths, name),
+                    expected_part(commit.growth, footprint),
                 )
             )  # fmt: skip
             touching = tuple({touch.path for touch in findings[name].touches})
             outcome = Outcome(commit.sha, commit.when, touching, name, by >= level, costs[name])
             waiting.append((outcome, paths))
     return found
+
+
+def night(number: int) -> int:
+    """The place of the commit whose footprints are the latest that a nightly run has recorded."""
+    return (number - 1) // NIGHTLY * NIGHTLY
 
 
 class Rates:
@@ -171,6 +189,46 @@ def trained(past: Sequence[Pair], level: float) -> Learned | None:
     return model
 
 
+def with_expected(pairs: Sequence[Pair], level: float) -> Array:
+    """Log odds by hand from expected calls: even odds a little above the level, a factor of ten
+    is worth two. What no call tells (files that are read, dependencies) keeps its own."""
+    expected = np.array([each.expected for each in pairs])
+    odds = _EXPECTED_ODDS + _PER_DECADE * np.log10(np.maximum(expected, _LEAST_PART) / level)
+    own = log_odds(np.array(predict([each.cold for each in pairs])))
+    others = [
+        any(touch.how is not How.CODE for touch in each.finding.touches)
+        or each.finding.relation is Relation.UNKNOWN
+        for each in pairs
+    ]
+    return np.where(np.array(others, dtype=bool), np.maximum(odds, own), odds)
+
+
+def learned_with_expected(past: Sequence[Pair], pairs: Sequence[Pair], level: float) -> Array:
+    """The same, corrected by what the past says of it and of the features of history."""
+    open_ = [each for each in past if not each.proved]
+    moved = np.array([float(each.moved_by >= level) for each in open_])
+    offset = with_expected(pairs, level)
+    if moved.sum() < _LEAST_MOVED:
+        return offset
+    columns, known = _columns(pairs, level), _columns(open_, level)
+    means, scales = known.mean(axis=0), np.maximum(known.std(axis=0), 1e-6)
+    intercept, weights = fit_logistic(
+        (known - means) / scales, moved, offset=with_expected(open_, level), ridge=_RIDGE
+    )
+    return np.asarray(offset + intercept + (columns - means) / scales @ weights)
+
+
+def _columns(pairs: Sequence[Pair], level: float) -> Array:
+    names = ("pair_history", "path_history", "scenario_history", "lately", "log_share")
+    history = [[each.warm[INDEX[name]] for name in names] for each in pairs]
+    return np.column_stack([with_expected(pairs, level), np.array(history)])
+
+
+def log_odds(chances: Array) -> Array:
+    inside = np.clip(chances, LEAST, MOST)
+    return np.asarray(np.log(inside / (1 - inside)))
+
+
 def recall(scores: Array, moved: Array, costs: Array, budget: float, seed: int = 1) -> float:
     """Part of the affected pairs among those taken by score for each second, while `budget` of
     all cost lasts. Expected over the orders of pairs that score the same."""
@@ -198,76 +256,124 @@ def recall_by_change(
     return float(found / max(moved.sum(), 1))
 
 
+def recall_by_limit(
+    past: tuple[Array, Array], scores: Array, moved: Array, costs: Array, budget: float
+) -> tuple[float, float]:
+    """Recall and cost where all is taken that is worth more for each second than a limit under
+    which `budget` of the past would have been spent. `past`: scores and costs."""
+    random = np.random.default_rng(1)
+    found, spent = [], []
+    for _ in range(SHUFFLES):
+        # What scores the same is taken in part, by lot.
+        before, now = (_worth(*each, random) for each in (past, (scores, costs)))
+        order = np.argsort(-before)
+        inside = np.cumsum(past[1][order]) <= budget * past[1].sum()
+        limit = before[order][inside].min(initial=np.inf)
+        taken = now >= limit
+        found.append(moved[taken].sum() / max(moved.sum(), 1))
+        spent.append(costs[taken].sum() / costs.sum())
+    return float(np.mean(found)), float(np.mean(spent))
+
+
+def _worth(scores: Array, costs: Array, random: np.random.Generator) -> Array:
+    return np.asarray(np.round(scores / costs, 9) + 1e-10 * random.random(len(scores)))
+
+
 # --- tables ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Future:
-    """The second half of one history, with the scores of each method."""
+class Scored:
+    """Both halves of one history, with the scores of each method."""
 
-    pairs: tuple[Pair, ...]
+    past: tuple[Pair, ...]
+    future: tuple[Pair, ...]
+    past_scores: Mapping[str, Array]
     scores: Mapping[str, Array]
 
     def moved(self, level: float) -> Array:
-        return np.array([float(each.moved_by >= level) for each in self.pairs])
-
-    @property
-    def costs(self) -> Array:
-        return np.array([each.cost_s for each in self.pairs])
+        return np.array([float(each.moved_by >= level) for each in self.future])
 
 
-def future_of(
+def costs(pairs: Sequence[Pair]) -> Array:
+    return np.array([each.cost_s for each in pairs])
+
+
+def scored(
     past: Sequence[Pair], future: Sequence[Pair], everyone: Sequence[Pair], level: float
-) -> Future:
+) -> Scored:
+    """`everyone`: the first halves of all histories, for a model that is shared."""
     model, shared = trained(past, level), trained(everyone, level)
-    cold = [each.cold for each in future]
-    warm = [each.warm for each in future]
+    both = [_scores(pairs, past, model, shared, level) for pairs in (past, future)]
+    return Scored(tuple(past), tuple(future), *both)
+
+
+def _chances(pairs: Sequence[Pair], odds: Array) -> Array:
+    return np.where([each.proved for each in pairs], 0.0, sigmoid(odds))
+
+
+def _scores(
+    pairs: Sequence[Pair],
+    past: Sequence[Pair],
+    model: Learned | None,
+    shared: Learned | None,
+    level: float,
+) -> dict[str, Array]:
+    cold = [each.cold for each in pairs]
+    warm = [each.warm for each in pairs]
     scores = {
-        "random": [0.0] * len(future),
-        "path overlap": [float(each.overlap) for each in future],
-        "history only": [each.rate for each in future],
+        "random": [0.0] * len(pairs),
+        "path overlap": [float(each.overlap) for each in pairs],
+        "history only": [each.rate for each in pairs],
         "ours, cold": predict(cold),
         "ours, cold + history": predict(warm),
         "ours, learned": predict(warm, model),
         "ours, learned from all": predict(warm, shared),
-        "oracle": [each.moved_by >= level for each in future],
+        "expected calls, cold": _chances(pairs, with_expected(pairs, level)),
+        "expected calls, learned": _chances(pairs, learned_with_expected(past, pairs, level)),
+        "oracle": [each.moved_by >= level for each in pairs],
     }
-    return Future(tuple(future), {name: np.array(each, float) for name, each in scores.items()})
+    return {name: np.array(each, dtype=np.float64) for name, each in scores.items()}
 
 
-def print_recall(futures: Sequence[Future], level: float) -> None:
-    """Ranked within each repository, as each has its own budget; affected pairs are pooled."""
-    heads = "".join(f"{budget:>8.0%}" for budget in BUDGETS)
-    print(f"{'recall at a cost of':28}{heads}   by change:{heads}")
-    total = sum(each.moved(level).sum() for each in futures)
-    for name in futures[0].scores:
-        cells = []
-        for by_change in (False, True):
-            for budget in BUDGETS:
-                found = 0.0
-                for each in futures:
-                    moved = each.moved(level)
-                    arguments = (each.scores[name], moved, each.costs)
-                    if by_change:
-                        numbers = [pair.number for pair in each.pairs]
-                        part = recall_by_change(*arguments, numbers, budget)
-                    else:
-                        part = recall(*arguments, budget)
-                    found += part * moved.sum()
-                cells.append(f"{found / max(total, 1):8.1%}")
-        print(f"{name:28}{''.join(cells[:3])}             {''.join(cells[3:])}")
+def print_recall(halves: Sequence[Scored], level: float) -> None:
+    """Each history has its own budget; affected pairs are pooled."""
+    heads = "".join(f"{budget:>7.0%}" for budget in BUDGETS)
+    print(
+        f"{'recall at a cost of':24}{heads} | limit set on the past: recall (what it cost)", end=""
+    )
+    print(f"{'':9}| each change:{heads}")
+    total = max(sum(each.moved(level).sum() for each in halves), 1)
+    for name in halves[0].scores:
+        ranked, limited, changed = [], [], []
+        for budget in BUDGETS:
+            found, spent = np.zeros(3), 0.0
+            for each in halves:
+                moved, seconds = each.moved(level), costs(each.future)
+                arguments = (each.scores[name], moved, seconds)
+                past = (each.past_scores[name], costs(each.past))
+                limit, cost = recall_by_limit(past, *arguments, budget)
+                numbers = [pair.number for pair in each.future]
+                every = recall_by_change(*arguments, numbers, budget)
+                found += np.array([recall(*arguments, budget), limit, every]) * moved.sum()
+                spent += cost / len(halves)
+            found /= total
+            ranked.append(f"{found[0]:7.1%}")
+            limited.append(f"{found[1]:7.1%} ({spent:5.1%})")
+            changed.append(f"{found[2]:7.1%}")
+        print(f"{name:24}{''.join(ranked)} |{''.join(limited)}{'':8}|{'':13}{''.join(changed)}")
 
 
-def print_brier(futures: Sequence[Future], level: float, table: bool) -> None:
+def print_brier(futures: Sequence[Scored], level: float, table: bool) -> None:
     moved = np.concatenate([each.moved(level) for each in futures])
     rate = moved.mean()
     print(f"Brier score: always the rate ({rate:.2%}) {rate * (1 - rate):.5f}", end="")
-    for name in ("ours, cold", "ours, cold + history", "ours, learned", "ours, learned from all"):
+    for name in PROBABLE:
         said = np.concatenate([each.scores[name] for each in futures])
         print(f"; {name} {brier(said, moved):.5f}", end="")
     print()
     if table:
-        for name in ("ours, cold", "ours, learned"):
+        for name in ("ours, cold", "ours, learned", "expected calls, cold"):
             print(f"calibration, {name}: said up to, pairs, mean said, happened")
             said = np.concatenate([each.scores[name] for each in futures])
             for row in bins_of(said, moved):
@@ -371,23 +477,27 @@ def evaluate(
         repo: pairs_of(history, commits, level, kind)
         for repo, (history, commits) in histories.items()
     }
-    halves = {repo: (len(histories[repo][1]) + 1) // 2 for repo in every}
-    past = {r: [each for each in ps if each.number <= halves[r]] for r, ps in every.items()}
-    later = {r: [each for each in ps if each.number > halves[r]] for r, ps in every.items()}
+    middles = {repo: (len(histories[repo][1]) + 1) // 2 for repo in every}
+    past = {r: [each for each in ps if each.number <= middles[r]] for r, ps in every.items()}
+    later = {r: [each for each in ps if each.number > middles[r]] for r, ps in every.items()}
     everyone = [each for pairs in past.values() for each in pairs]
-    futures = {r: future_of(past[r], later[r], everyone, level) for r in every}
-    for repo, future in futures.items():
+    halves = {repo: scored(past[repo], later[repo], everyone, level) for repo in every}
+    for repo, half in halves.items():
         print(f"\n## {repo}")
         print_truth(histories[repo][0], every[repo])
         print_proofs(every[repo])
-        print(f"Second half: {len(future.pairs)} pairs, affected {future.moved(level).sum():.0f}")
-        print_recall([future], level)
-        print_brier([future], level, table=False)
-    if len(futures) > 1:
+        before = sum(each.moved_by >= level for each in past[repo])
+        print(
+            f"Affected in the first half: {before}, in the second {half.moved(level).sum():.0f} "
+            f"of {len(half.future)} pairs"
+        )
+        print_recall([half], level)
+        print_brier([half], level, table=False)
+    if len(halves) > 1:
         print("\n## all")
         print_proofs([each for pairs in every.values() for each in pairs])
-        print_recall([*futures.values()], level)
-        print_brier([*futures.values()], level, table=True)
+        print_recall([*halves.values()], level)
+        print_brier([*halves.values()], level, table=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from expected_calls import Growth, growth_of
 from stored import HERE, History, read_history, read_lines
 
 from ailab_bot.measure.changes import read_blobs, read_change, read_folders
@@ -37,7 +38,8 @@ NIGHTLY = 20
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit against the one before. `fresh`, `nightly`: findings by scenario."""
+    """A commit against the one before. `fresh`, `nightly`: findings by scenario. `growth`: see
+    `expected_calls`."""
 
     sha: str
     parent: str
@@ -45,6 +47,7 @@ class Commit:
     facts: ChangeFacts
     fresh: Mapping[str, Finding]
     nightly: Mapping[str, Finding]
+    growth: Mapping[str, Growth]
 
 
 def derive(history: History, clone: Path) -> Iterator[Commit]:
@@ -95,12 +98,25 @@ def of_commit(
     return Commit(
         sha, parent, datetime.fromtimestamp(seconds, UTC),
         facts_of(change, sources.get, _lines(repository, parent, sha)), *findings,
+        _growth(change, sources),
     )  # fmt: skip
 
 
 def _blobs(changes: tuple[Change, ...]) -> set[str]:
     files = [each for change in changes for each in change.files if each.is_plain]
     return {blob for each in files for blob in (each.old_blob, each.new_blob)} - {""}
+
+
+def _growth(change: Change, sources: Mapping[str, bytes]) -> dict[str, Growth]:
+    files = [each for each in change.files if each.is_plain and each.path.endswith(".py")]
+    return growth_of(
+        {
+            each.old_path or each.path: (
+                sources.get(each.old_blob, b""), sources.get(each.new_blob, b""),
+            )
+            for each in files
+        }
+    )  # fmt: skip
 
 
 def _lines(repository: Repository, parent: str, sha: str) -> int:
@@ -119,6 +135,7 @@ def to_row(commit: Commit) -> dict[str, Any]:
         "tokens": {path: _of_tokens(each) for path, each in facts.tokens.items()},
         "fresh": {name: _of_finding(each) for name, each in commit.fresh.items()},
         "nightly": {name: _of_finding(each) for name, each in commit.nightly.items()},
+        "growth": commit.growth,
     }  # fmt: skip
 
 
@@ -133,9 +150,13 @@ def of_row(row: Mapping[str, Any]) -> Commit:
     findings = [
         {name: _finding(each) for name, each in row[kind].items()} for kind in ("fresh", "nightly")
     ]
+    growth = {
+        path: {name: (up, down) for name, (up, down) in rows.items()}
+        for path, rows in row["growth"].items()
+    }
     when = datetime.fromtimestamp(row["when"], UTC)
     facts = ChangeFacts(tuple(row["paths"]), tokens, row["lines"])
-    return Commit(row["sha"], row["parent"], when, facts, *findings)
+    return Commit(row["sha"], row["parent"], when, facts, *findings, growth)
 
 
 def _of_tokens(tokens: Tokens) -> list[Any]:

@@ -135,7 +135,11 @@ def run_recorded(script: Path, clone: Path, python: str, sha: str) -> dict[str, 
         "wall_s": round(time.monotonic() - started, 3),
     }  # fmt: skip
     if done.failure is not None or footprint is None:
-        row["why"] = [*done.failure.tail][-1:] if done.failure else ["no footprint"]
+        row["why"] = (
+            [done.failure.reason, *done.failure.output_tail[-1:]]
+            if done.failure
+            else ["no footprint"]
+        )
     else:
         row["signature"] = signature_row(footprint.signature)
         row["footprint"] = to_row(footprint)

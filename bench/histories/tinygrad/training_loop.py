@@ -7,12 +7,12 @@ from tinygrad import optim
 from tinygrad.tensor import Tensor
 
 np.random.seed(6)
-inputs, labels = np.random.randn(64, 20).astype(np.float32), np.random.randint(0, 5, 64)
+inputs, labels = np.random.randn(64, 784).astype(np.float32), np.random.randint(0, 5, 64)
 
 
 class Model:
     def __init__(self):
-        self.weights = Tensor(np.random.randn(20, 5).astype(np.float32) * 0.1)
+        self.weights = Tensor(np.random.randn(784, 5).astype(np.float32) * 0.1)
 
     def forward(self, x):
         return x.dot(self.weights).logsoftmax()
