@@ -51,6 +51,9 @@ DOORS = {
     "github": {"gh"},
     "httpx": {"gh"},
     "tenacity": {"gh"},
+    "pyarrow": {"flows"},
+    "sqlalchemy": {"ledger"},
+    "psycopg": set(),
     "torch": set(),
 }
 
