@@ -172,11 +172,18 @@ def test_chance_gets_a_tenth_of_the_capacity() -> None:
 def test_a_draw_says_its_odds_and_a_proof_that_it_is_checked() -> None:
     rules = {}
     for seed in range(400):
-        for choice in choose([*MANY, *PROVED], 900, seed):
+        for choice in choose([*MANY, *PROVED], 900, seed, audit=0.1):
             if choice.rule is Why.EXPLORED:
                 rules[choice.probability == 0] = choice.reason
     assert rules[False].startswith("drawn by chance (1 in ")
     assert "to check a proof: reason of p" in rules[True]
+
+
+def test_no_proof_is_checked_by_chance_unless_asked_for() -> None:
+    for seed in range(200):
+        for choice in choose([*MANY, *PROVED], 900, seed):
+            if choice.probability == 0:
+                assert (choice.taken, choice.propensity, choice.rule) == (False, 0.0, Why.PROVED)
 
 
 def test_whole_proofs_are_checked_only_when_asked_for() -> None:
