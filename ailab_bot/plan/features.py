@@ -7,6 +7,7 @@ of that day. Refuses to judge: what the numbers are worth is `predict`'s duty.
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -112,24 +113,22 @@ def facts_of(
 def near_of(paths: Sequence[str], homes: Mapping[str, str]) -> dict[str, float]:
     """By scenario, how near the nearest changed file lies to its folder: 1 in it, then half as
     much for each folder between, 0 where nothing but the root is common."""
-    folders = {str(PurePosixPath(path).parent) for path in paths}
-    return {name: max((_near(home, each) for each in folders), default=0.0)
-            for name, home in homes.items()}  # fmt: skip
+    below: dict[str, int] = {}  # by folder, how many folders further down the nearest file lies
+    for path in paths:
+        steps, folder = 0, posixpath.dirname(path)
+        while folder and below.get(folder, steps + 1) > steps:
+            below[folder] = steps
+            steps, folder = steps + 1, posixpath.dirname(folder)
+    return {name: _near(home, below) for name, home in homes.items()}
 
 
-def _near(one: str, two: str) -> float:
-    first, second = PurePosixPath(one).parts, PurePosixPath(two).parts
-    common = sum(1 for _ in _common(first, second))
-    return 0.5 ** (len(first) + len(second) - 2 * common) if common else 0.0
-
-
-def _common(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    found = []
-    for one, two in zip(first, second, strict=False):
-        if one != two:
-            break
-        found.append(one)
-    return found
+def _near(home: str, below: Mapping[str, int]) -> float:
+    best, steps, folder = math.inf, 0, home
+    while folder:
+        if folder in below:
+            best = min(best, steps + below[folder])
+        steps, folder = steps + 1, posixpath.dirname(folder)
+    return 0.5**best if best < math.inf else 0.0
 
 
 def rows_of(
