@@ -123,6 +123,10 @@ def test_of_two_attempts_the_later_one_counts_in_any_order() -> None:
     for order in (rows, rows[::-1]):
         (example,) = labels_of(order).examples
         assert example.moved
+    later_plan = pair(attempt=2, seen=features(code=1, share=0.5))
+    for order in ([*pair(), *later_plan], [*later_plan, *pair()]):
+        (example,) = labels_of(order).examples
+        assert example.features[INDEX["share"]] == 0.5
 
 
 def test_what_was_logged_survives_the_ledger() -> None:

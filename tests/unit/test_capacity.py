@@ -154,6 +154,30 @@ def test_propensities_are_what_happens_over_seeds(capacity_s: float, audit: floa
         assert abs(count[name] - mean) <= 4.5 * variance**0.5 + 1e-3, name
 
 
+def test_the_dice_of_a_small_plan_by_hand() -> None:
+    """201 s, of which 80 are for chance: with 0.8 one of 100 s is drawn and one promising gives
+    way. Of the draws half check one of two proofs, half take one of three that are left."""
+    rows = [candidate("smoke", 0.5, 1, 99), *(candidate(f"s{n}", 0.4 - n / 10) for n in range(4))]
+    rows += [candidate("p0", 0.0), candidate("p1", 0.0)]
+    count: Counter[str] = Counter()
+    for seed in range(3000):
+        choices = choose(rows, 201, seed, explore=80 / 201, audit=0.5)
+        count.update(taken(choices))
+    odds = {choice.scenario: choice.propensity for choice in choices}
+    third, fifth = 0.8 * 0.5 / 3, 0.8 * 0.5 / 2
+    expected = {
+        "smoke": 1,
+        "s0": 1,
+        "s1": 0.2 + third,
+        "s2": third,
+        "s3": third,
+        "p0": fifth,
+        "p1": fifth,
+    }
+    assert odds == pytest.approx(expected)
+    assert {name: count[name] / 3000 for name in expected} == pytest.approx(expected, abs=0.035)
+
+
 def test_all_that_is_left_and_no_dearer_than_half_has_a_chance() -> None:
     choices = choose(MANY, 900, 3)
     for choice in choices:
