@@ -182,7 +182,12 @@ def _notes(proofs: Sequence[Example]) -> tuple[str, ...]:
 
 
 def _columns(examples: Sequence[Example]) -> _Part:
-    rows = sorted(examples, key=lambda each: (each.when, each.change, each.scenario))
+    """A change stands where its first label came: a later attempt gives some of its scenarios a
+    later time, and with that alone it would be both learned from and tested on."""
+    begun: dict[str, datetime] = {}
+    for each in examples:
+        begun[each.change] = min(each.when, begun.get(each.change, each.when))
+    rows = sorted(examples, key=lambda each: (begun[each.change], each.change, each.scenario))
     numbers: dict[str, int] = {}
     return _Part(
         np.array([each.features for each in rows], dtype=np.float64).reshape(-1, len(NAMES)),
@@ -190,7 +195,7 @@ def _columns(examples: Sequence[Example]) -> _Part:
         np.array([min(max(each.weight, 0.0), MOST_WEIGHT) for each in rows]),
         np.array([max(each.cost_s, 1e-3) for each in rows]),
         np.array([numbers.setdefault(each.change, len(numbers)) for each in rows], dtype=np.int64),
-        tuple(each.when.date().isoformat() for each in rows),
+        tuple(begun[each.change].date().isoformat() for each in rows),
     )
 
 

@@ -232,13 +232,25 @@ def test_what_was_learned_is_calibrated_on_what_it_never_saw() -> None:
 
 
 def test_the_same_labels_in_any_order_give_the_same_bytes() -> None:
-    examples = history(3, {"new_loop": 2.0})
-    one, _ = learn(examples)
-    two, _ = learn(examples[::-1])
+    """A night's changes have one time, so nothing but their names can order them."""
+    noon = [replace(each, when=each.when.replace(hour=0)) for each in history(3, {"new_loop": 2.0})]
+    mixed = [noon[place] for place in np.random.default_rng(1).permutation(len(noon))]
+    one, _ = learn(noon)
+    two, _ = learn(mixed)
     assert one is not None
     assert two is not None
     assert learned_to_json(one) == learned_to_json(two)
     assert len(learned_to_json(one)) < 50_000
+
+
+def test_a_change_that_was_measured_again_later_is_never_on_both_sides() -> None:
+    """Half of each change's labels come days later, amid those of other changes."""
+    plain = history(3, {"new_loop": 2.0})
+    later = [
+        replace(each, when=each.when + timedelta(days=9)) if place % 2 else each
+        for place, each in enumerate(plain)
+    ]
+    assert learn(later) == learn(plain)
 
 
 def test_a_label_with_a_small_propensity_stands_for_many() -> None:
