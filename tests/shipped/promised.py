@@ -10,7 +10,7 @@ from collections.abc import Mapping
 #: Of any job that checks out.
 READS = {"contents": "read", "metadata": "read"}
 PROMISED: Mapping[tuple[str, str], Mapping[str, str]] = {
-    ("AI Lab measure", "plan"): {**READS, "statuses": "read"},
+    ("AI Lab measure", "plan"): {**READS, "actions": "read", "statuses": "read"},
     ("AI Lab measure", "measure/0"): READS,
     ("AI Lab report", "gate"): {
         **READS,
@@ -26,4 +26,6 @@ PROMISED: Mapping[tuple[str, str], Mapping[str, str]] = {
         "statuses": "write",
     },
     ("AI Lab report", "history"): {"metadata": "read", "actions": "read", "contents": "write"},
+    ("AI Lab release", "report"): {**READS, "actions": "read", "statuses": "write"},
+    ("AI Lab release", "history"): {"metadata": "read", "actions": "read", "contents": "write"},
 }

@@ -8,6 +8,11 @@ from repositories import git
 from sources import CONFIG
 from test_shipped_pull_request import CLEAN, FAILING, MEASURE, REPORT, report_of
 
+from ailab_bot.flows.history import BRANCH
+from ailab_bot.flows.ledger import VIEWS
+from ailab_bot.ledger.records import record_from_json
+from ailab_bot.model.footprintwire import footprint_from_json
+
 QUEUE, RELEASE, SWEEP = "AI Lab merge queue", "AI Lab release", "AI Lab sweep"
 
 
@@ -78,6 +83,29 @@ def test_a_push_to_a_release_branch_is_measured_against_the_commit_before(found:
     assert report_of(run)["conclusion"] == "failure"
     assert "eager" in report.summary
     assert works.all_of(REPORT) == works.all_of(MEASURE) == []
+
+
+def test_a_release_records_what_its_scenarios_touch_and_keeps_history_quick_to_read(
+    found: Founded,
+) -> None:
+    works = found("eager")
+    git(works.origin, "branch", "release/1.0")
+    sha = works.push("release/1.0", CLEAN)
+    (run,) = works.all_of(RELEASE)
+    assert run.job("measure/0").conclusion == "success", works.log
+    assert run.job("history").conclusion == "success", works.log
+    assert run.job("history").permissions == PROMISED[RELEASE, "history"]
+    assert run.job("report").permissions == PROMISED[RELEASE, "report"]
+    names = git(works.origin, "ls-tree", "-r", "--name-only", BRANCH).split()
+    kinds = sorted(name.split("/")[1] for name in names if name.startswith("records/"))
+    assert kinds == ["footprint", "plan", "verdict", "verdict"]
+    assert {name.split("/")[1] for name in names if name.startswith("view/")} == set(VIEWS)
+    (place,) = (name for name in names if name.startswith("records/footprint/"))
+    record = record_from_json(git(works.origin, "show", f"{BRANCH}:{place}"), place)
+    footprint = footprint_from_json(record.body["footprint"])
+    assert (footprint.scenario, footprint.sha) == ("eager", sha)
+    assert footprint.files
+    assert footprint.unseen == ()
 
 
 def test_a_night_without_an_older_commit_measures_nothing(found: Founded) -> None:
