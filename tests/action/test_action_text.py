@@ -14,7 +14,10 @@ import shipped
 import yaml
 
 ACTION = house_rules.read(shipped.ACTION)
-COMMANDS = {"plan", "measure", "gate", "publish", "history", "compact", "command", "sweep", "report"}
+COMMANDS = {
+    *("plan", "measure", "gate", "publish", "history"),
+    *("compact", "command", "sweep", "report"),
+}
 #: What a command may be given; `python` and `config` go with each.
 TAKES = {
     "plan": {"github-token", "capacity-minutes"},
