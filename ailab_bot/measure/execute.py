@@ -215,7 +215,8 @@ class _Run:
         folder = self.launch.footprint
         if folder is None or not self.complete():
             return
-        (folder / "tell").touch()
+        with contextlib.suppress(OSError):  # the folder is the program's, too
+            (folder / "tell").touch()
         give_up = time.monotonic() + _RECORDING_PATIENCE_S
         while time.monotonic() < give_up:
             if not _owing(folder, self.tree()):
@@ -566,11 +567,14 @@ def _ran_out_of_memory(exit_status: int | None, stderr: str, oom_kills: int) -> 
 
 def _owing(folder: Path, tree: Iterable[int]) -> bool:
     """Whether a process that records here and still runs has not told what it ran."""
-    names = {path.name for path in folder.iterdir()}
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except OSError:
+        return False
     latest: dict[int, int] = {}  # a program that another one took over is nobody's business
     for name in names:
         pid, _, began = name.partition("-")
-        if began.isdecimal():
+        if pid.isdecimal() and began.isdecimal():
             latest[int(pid)] = max(latest.get(int(pid), 0), int(began))
     owing = {pid for pid, at in latest.items() if not {f"{pid}-{at}.e", f"{pid}-{at}.s"} & names}
     return any(pid in owing and not procfs.is_zombie(pid) for pid in tree)

@@ -12,8 +12,9 @@ import os
 import select
 import struct
 import threading
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,11 +32,14 @@ _IGNORED = {b".git"}
 class Opens:
     """Paths as the file system has them, relative to the watched folder; its root is b"".
 
-    `lost`: why something may be missing here; empty where nothing is.
+    Each with how often it was opened, at least: the kernel counts equal events that nobody has read
+    yet as one. `links`: symbolic links, and what each says. `lost`: why something may be missing
+    here; empty where nothing is.
     """
 
-    files: set[bytes] = field(default_factory=set)
-    folders: set[bytes] = field(default_factory=set)
+    files: Counter[bytes] = field(default_factory=Counter)
+    folders: Counter[bytes] = field(default_factory=Counter)
+    links: dict[bytes, bytes] = field(default_factory=dict)
     lost: str = ""
 
 
@@ -76,9 +80,12 @@ def _watch(descriptor: int, root: bytes, found: Opens) -> dict[int, bytes]:
     add = ctypes.CDLL(None, use_errno=True).inotify_add_watch
     places: dict[int, bytes] = {}
     folders = []
-    for where, names, _ in os.walk(root):
+    for where, names, files in os.walk(root):
         names[:] = [name for name in names if name not in _IGNORED]
         folders.append(where)
+        for path in (where + b"/" + name for name in (*names, *files)):
+            with suppress(OSError):  # nearly none is a link
+                found.links[os.path.relpath(path, root)] = os.readlink(path)  # noqa: PTH115
     for where in folders:
         watch = add(descriptor, where, _OPEN) if len(places) < MOST_FOLDERS else -1
         if watch < 0:
@@ -113,5 +120,7 @@ def _take(data: bytes, places: dict[int, bytes], found: Opens) -> None:
             found.lost = "more files were opened at once than this system keeps count of"
         elif mask & _OPEN and watch in places:
             where = places[watch]
-            path = where + b"/" + name if where and name else where or name
-            (found.folders if mask & _IS_FOLDER else found.files).add(path)
+            if not mask & _IS_FOLDER:
+                found.files[where + b"/" + name if where else name] += 1
+            elif not name:  # its parent's watch tells the same once more
+                found.folders[where] += 1

@@ -425,7 +425,8 @@ def test_names_that_are_no_text_are_recorded(tmp_path: Path) -> None:
 
 def test_distributions_are_those_that_were_imported(tmp_path: Path) -> None:
     found = record(tmp_path, {"train.py": "import sys, yaml\n" + BATCH})
-    assert set(found.distributions) == {"pyyaml"}
+    # What a .pth file loads at each start was imported, too: that one is setuptools' own.
+    assert set(found.distributions) - {"setuptools"} == {"pyyaml"}
 
 
 def test_damaged_records_prove_nothing_and_raise_nothing(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ would be one: what was touched, and what ran, which is replaced whole. `measure/
 them and lists the letters.
 """
 
-import builtins
 import os
 import sys
 from _thread import get_ident, start_new_thread
 from time import perf_counter_ns, sleep
+
+import _ailab_wraps
 
 try:
     from _lsprof import Profiler
@@ -24,17 +25,22 @@ except ImportError:  # another implementation of Python
 
 _write, _open, _close, _getpid, _getcwd = os.write, os.open, os.close, os.getpid, os.getcwd
 _stat, _rename, _getppid, _getframe = os.stat, os.rename, os.getppid, sys._getframe
-_HEARD = {
-    "open", "os.listdir", "os.scandir", "subprocess.Popen", "os.system", "os.exec", "os.spawn",
-    "os.posix_spawn", "sys.setprofile",
+_listdir, _readlink = os.listdir, os.readlink
+_STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.spawn", "os.posix_spawn"}
+_HEARD = _STARTS | {
+    "open", "os.listdir", "os.scandir", "os.chdir", "sys.setprofile",
 }  # fmt: skip
 _IMPORTLIB = ("<frozen importlib", "<frozen zipimport")
 _OURS = _IMPORTLIB + (os.path.dirname(os.path.abspath(__file__)) + os.sep,)
+_MAPS = "/proc/self/maps"
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 _ANEW = os.O_WRONLY | os.O_TRUNC | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 _INTERVAL_S = 0.02  # between two looks whether the supervisor asks for what ran
 _MOST_READ = 50_000  # files whose sizes are summed
 _MOST_SAID = 2_000  # outputs before each of which what ran is written
+_MOST_FOLDERS = 50  # that the program changes into
+_MOST_WORDS = 200  # of a started program's arguments that are looked at
+_DYING_S = 2.0  # so long a process that is about to be killed may take to tell what it ran
 
 
 def _caller():
@@ -62,6 +68,57 @@ def _size(path):
     return found.st_size if found.st_mode & 0o170000 == 0o100000 else 0
 
 
+def _join(folder, path):
+    """As os.path.join, whose calls would be counted as the program's."""
+    path = path if isinstance(path, str) else os.fsdecode(path)
+    if path[:1] == "/":
+        return path
+    folder = folder if isinstance(folder, str) else os.fsdecode(folder)
+    return folder + "/" + path
+
+
+def _is_there(path):
+    try:
+        _stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _words(arguments):
+    """Of a program's arguments, however they are given: what may be paths."""
+    texts = []
+    for each in arguments[:2]:
+        for text in each if isinstance(each, (list, tuple)) else [each]:
+            try:
+                texts.append(os.fsdecode(text))
+            except TypeError:
+                continue
+    for mark in "\n\t;|&<>()'\"=,:`":
+        texts = [part for text in texts for part in text.split(mark)]
+    return [word for text in texts for word in text.split(" ") if word and len(word) < 4096]
+
+
+def _libraries():
+    """Of the native libraries in use: the folder that they were installed into, or the name."""
+    names = set()
+    try:
+        with open(_MAPS, "rb") as file:
+            lines = file.read().splitlines()
+    except (OSError, ValueError):
+        return []
+    for line in lines:
+        path = os.fsdecode(line[line.find(b"/") :]) if b"/" in line and b".so" in line else ""
+        for folder in ("/site-packages/", "/dist-packages/"):
+            if folder in path:
+                names.add(path.rpartition(folder)[2].split("/")[0].split(".")[0])
+                break
+        else:
+            if path.startswith((sys.prefix, sys.base_prefix)):
+                names.add(os.path.basename(path))
+    return sorted(names - {""})
+
+
 class Recorder:
     """Of one process. `folder` is where its files go, `checkout` the repository, without `/`.
 
@@ -69,8 +126,11 @@ class Recorder:
     """
 
     def __init__(self, folder, checkout, marker):
-        self.folder, self.marker = folder, marker
-        self.root = checkout + os.sep
+        self.folder, self.marker, self.most_said = folder, marker, _MOST_SAID
+        # What a program asks for has the name that it was started with, or the folder's own.
+        self.roots = {root.rstrip("/") + "/" for root in (checkout, os.path.realpath(checkout))}
+        self.cwds = [_getcwd()]  # names of code may be relative to any that was
+        self.profilers = []  # (thread, profiler)
         self.begin()
 
     def begin(self):
@@ -80,7 +140,8 @@ class Recorder:
         self.seen = set()
         self.read = set()
         self.search = None
-        self.profilers = []  # (thread, profiler)
+        self.give_way()  # what a fork inherits counts for the parent
+        self.profilers = []
         self.loading = [""]  # modules whose import goes on; "" is the program itself
         self.nested = {}  # nanoseconds of imports inside the import of a module, by module
         self.places = {}  # by file name of a code object: where it lies in the repository
@@ -88,6 +149,9 @@ class Recorder:
         self.main = get_ident()
         self.path = os.path.join(self.folder, "%d-%d" % (_getpid(), perf_counter_ns()))
         self.row("H", _getpid(), _getppid(), "%d.%d.%d" % sys.version_info[:3])
+        for name in list(sys.modules):  # another module of this name would be found at the start
+            if not name.startswith("_ailab"):
+                self.row("m", name)
         self.started_ns = perf_counter_ns()
 
     def row(self, letter, *fields):
@@ -115,24 +179,30 @@ class Recorder:
 
     # --- paths ----------------------------------------------------------------------------------
 
-    def inside(self, path):
-        """The path below the repository, "" for its root; None elsewhere."""
-        if isinstance(path, int):
-            return None
+    def inside(self, path, base=None):
+        """The path below the repository, "" for its root; None elsewhere. `base`: the folder, or
+        its descriptor, that it is relative to, if not the current one."""
         try:
-            path = os.fsdecode(path)
-            whole = os.path.normpath(path if path[:1] == "/" else os.path.join(_getcwd(), path))
+            if isinstance(path, int):
+                path = _readlink("/proc/self/fd/%d" % path)
+            if isinstance(base, int):
+                base = _readlink("/proc/self/fd/%d" % base)
+            whole = os.path.normpath(_join(_getcwd() if base is None else base, path)) + "/"
         except (TypeError, ValueError, OSError):
             return None
-        if whole.startswith(self.root):
-            return whole[len(self.root) :]
-        return "" if whole + os.sep == self.root else None
+        for root in self.roots:
+            if whole.startswith(root):
+                return whole[len(root) : -1]
+        return None
 
     def opened(self, caller, path, flags):
+        if isinstance(path, int) or path is _MAPS:
+            return
         importing = self.is_importing(caller)
         inside = self.inside(path)
-        writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
-        if not (writes or importing or isinstance(path, int)) and len(self.read) < _MOST_READ:
+        flags = flags if isinstance(flags, int) else 0
+        writes = flags & (os.O_WRONLY | os.O_RDWR)
+        if not (writes or importing) and len(self.read) < _MOST_READ:
             self.read.add(path)
         if inside is None:
             return
@@ -142,21 +212,44 @@ class Recorder:
             if not importing:  # what import may find is told by the names that it looks for
                 self.once("X", inside)
             return
-        self.once("O", inside, "i" if importing else "w" if writes else "r")
+        if importing and not self.is_data(caller):
+            self.row("O", inside, "i")  # each time: what others opened is what is left
+            return
+        if self.is_shown(caller):
+            self.row("O", inside, "t")
+            return
+        # What was there matters to who reads it, and to who writes behind it.
+        replaces = flags & os.O_TRUNC or (writes == os.O_WRONLY and not flags & os.O_APPEND)
+        self.once("O", inside, "w" if writes and replaces else "r")
 
     def is_importing(self, frame):
         """Where no Python code asks, the interpreter reads the program that it was given."""
         return frame is None or frame.f_code.co_filename.startswith(_IMPORTLIB)
 
-    def missed(self, path):
-        inside = self.inside(path)
-        if inside is not None:
-            self.once("X", inside)
+    def is_data(self, frame):
+        """Whether the program asks import's loader for the text of a file, to read it."""
+        while frame is not None and frame.f_code.co_filename.startswith(_IMPORTLIB):
+            if frame.f_code.co_name.lstrip("_") not in ("get_data", "get_source"):
+                return False
+            frame = frame.f_back
+        return frame is not None
 
-    def saw(self, path):
-        inside = self.inside(path)
+    def is_shown(self, frame):
+        """Whether lines of code are read to show them with a warning or a stack, as torch does
+        where it is imported: they are text then, which nothing depends on."""
+        modules = map(sys.modules.get, ("tokenize", "linecache"))
+        files = [getattr(module, "__file__", None) for module in modules]
+        while frame is not None and frame.f_code.co_filename in files:
+            frame = frame.f_back
+        name = frame.f_globals.get("__name__") if frame is not None else ""
+        if name not in ("traceback", "warnings"):
+            return False
+        return frame.f_code.co_filename == getattr(sys.modules.get(name), "__file__", None)
+
+    def looked(self, path, base, found):
+        inside = self.inside(path, base)
         if inside is not None:
-            self.once("Y", inside)
+            self.once("Y" if found else "X", inside)
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -172,18 +265,60 @@ class Recorder:
         if event == "open":
             self.opened(caller, arguments[0], arguments[2])
         elif event in ("os.listdir", "os.scandir"):
-            if not self.is_importing(caller):
-                path = "." if arguments[0] is None else arguments[0]
-                inside = self.inside(path)
-                if inside is not None:
-                    self.once("L", inside)
-        elif event in ("subprocess.Popen", "os.system", "os.exec", "os.spawn"):
-            self.row("S", event)
-        elif event == "os.posix_spawn":
-            if caller is None or not caller.f_code.co_filename.endswith("subprocess.py"):
+            inside = self.inside("." if arguments[0] is None else arguments[0])
+            if inside is not None and self.is_importing(caller):
+                self.row("I", inside)
+            elif inside is not None:
+                self.once("L", inside)
+        elif event == "os.chdir":
+            self.moves(arguments[0])
+        elif event in _STARTS:
+            file = "" if caller is None else caller.f_code.co_filename
+            if event != "os.posix_spawn" or not file.endswith("subprocess.py"):
                 self.row("S", event)
+                self.started(arguments, arguments[2] if event == "subprocess.Popen" else None)
         elif event == "sys.setprofile" and not (self.setting or self.is_threads(caller)):
             self.once("U", "the program sets a profile function of its own")
+
+    def moves(self, path):
+        if isinstance(path, int):
+            path = _readlink("/proc/self/fd/%d" % path)
+        cwd = _join(_getcwd(), path)
+        if cwd not in self.cwds and len(self.cwds) < _MOST_FOLDERS:
+            self.cwds.append(cwd)
+
+    def started(self, arguments, cwd):
+        """A program without Python does not tell what it looks for: what it was told, it may."""
+        base = self.inside("." if cwd is None else cwd)
+        if base is not None:
+            self.once("C", base)
+        for word in _words(arguments)[:_MOST_WORDS]:
+            inside = self.inside(word, cwd)
+            if inside:
+                try:
+                    _stat(_join(_getcwd() if cwd is None else cwd, word))
+                except (OSError, ValueError):
+                    if "/" in word or "." in word:
+                        self.once("X", inside)
+                else:
+                    self.once("Y", inside)
+
+    def killed(self, pid):
+        """A process that this one is about to end: let it tell what it ran."""
+        if pid == _getpid():
+            self.flush("k")
+            return
+        mine = "%d-" % pid
+        give_up = perf_counter_ns() + int(_DYING_S * 1e9)
+        asked = False
+        while perf_counter_ns() < give_up and _is_there("/proc/%d/exe" % pid):
+            names = [name for name in _listdir(self.folder) if name.startswith(mine)]
+            if not names or any(name[-2:] in (".e", ".k", ".s") for name in names):
+                return
+            if not asked:
+                self.put(os.path.join(self.folder, "tell.%d" % pid), _ANEW, b"")
+                asked = True
+            sleep(_INTERVAL_S / 4)
 
     # --- imports --------------------------------------------------------------------------------
 
@@ -219,8 +354,17 @@ class Recorder:
         """Where a code object's file lies in the repository; None elsewhere."""
         if file not in self.places:
             odd = file[:1] == "<" and file[-1:] == ">"
-            self.places[file] = None if odd or file.startswith(_OURS) else self.inside(file)
+            self.places[file] = None if odd or file.startswith(_OURS) else self.first_place(file)
         return self.places[file]
+
+    def first_place(self, file):
+        for cwd in self.cwds:
+            try:
+                _stat(_join(cwd, file))
+            except (OSError, ValueError):
+                continue
+            return self.inside(file, cwd)
+        return self.inside(file, self.cwds[0])
 
     def profile(self):
         """Count what this thread runs from here on (from Python 3.12 on: all threads)."""
@@ -237,9 +381,18 @@ class Recorder:
         finally:
             self.setting = False
 
+    def give_way(self):
+        """Stop counting on this thread (from Python 3.12 on: on all)."""
+        self.setting = True
+        try:
+            for _, profiler in self.profilers:
+                profiler.disable()
+        finally:
+            self.setting = False
+
     def profile_thread(self, *_):
         """What `threading` calls first in each thread of its own."""
-        if not self.done and get_ident() not in [thread for thread, _ in self.profilers]:
+        if not self.done:
             self.profile()
 
     def is_threads(self, frame):
@@ -250,16 +403,18 @@ class Recorder:
         return hook == self.profile_thread and file == getattr(threading, "__file__", None)
 
     def watch(self):
-        """In a thread of its own: wait until the supervisor asks, then tell, once."""
+        """In a thread of its own: wait until the supervisor asks, then tell, once. Before that
+        another process may ask, which is about to end this one."""
         mine, asked = self.path, os.path.join(self.folder, "tell")
+        dying = "%s.%d" % (asked, _getpid())
         while not self.done and self.path == mine:
             sleep(_INTERVAL_S)
-            try:
-                _stat(asked)
-            except OSError:
-                continue
-            self.flush("s")
-            return
+            if dying and _is_there(dying):
+                dying = ""
+                self.flush("k")
+            if _is_there(asked):
+                self.flush("s")
+                return
 
     def install(self):
         self.profile()
@@ -272,7 +427,7 @@ class Recorder:
 
     def flush(self, mark):
         """Write what ran so far. `mark`: e at the end, p before a print, x before another program
-        takes the process over, s where the supervisor asks."""
+        takes the process over, s where the supervisor asks, k where another process will kill."""
         if self.done:
             return
         self.done = mark == "e"
@@ -295,6 +450,8 @@ class Recorder:
                     if place is not None:
                         lines.append(self.function(place, entry, in_main))
         size = sum(map(_size, list(self.read)))
+        if mark != "p":
+            lines += [_line("T", name) for name in _libraries()]
         totals = (calls, builtin_calls, len(self.read), size, total_ns)
         lines.append(_line("N", *totals, mark, sleeps))
         partial = "%s.part%d" % (self.path, get_ident())
@@ -351,105 +508,12 @@ class Recorder:
                 profiler.disable()
 
 
-class _Looking:
-    """In place of a function that looks at a path: an object, as a function would turn into a
-    method where a class keeps it."""
-
-    def __init__(self, recorder, original, answers):
-        self.recorder, self.original, self.answers = recorder, original, answers
-        for name in ("__name__", "__qualname__", "__doc__", "__module__"):
-            setattr(self, name, getattr(original, name, None))
-
-    def __call__(self, path, *args, **kwargs):
-        try:
-            found = self.original(path, *args, **kwargs)
-        except (FileNotFoundError, NotADirectoryError):
-            if not self.recorder.done:
-                self.recorder.missed(path)
-            raise
-        if not self.recorder.done:
-            if self.answers and not found:
-                self.recorder.missed(path)
-            else:
-                self.recorder.saw(path)
-        return found
-
-
-def _watch_specs(recorder):
-    """Modules may be looked for and not loaded: `importlib.util.find_spec`."""
-    bootstrap = sys.modules["_frozen_importlib"]
-    original = bootstrap._find_spec
-
-    def _find_spec(name, path, target=None):
-        if not recorder.done:
-            recorder.once("M", name)
-        return original(name, path, target)
-
-    bootstrap._find_spec = _find_spec
-
-
-def _watch_variables(recorder):
-    owner = type(os.environ)
-
-    def wrap(name):
-        original = getattr(owner, name)
-
-        def asked(self, key):
-            if not recorder.done and self is os.environ and isinstance(key, str):
-                recorder.once("V", key)
-            return original(self, key)
-
-        setattr(owner, name, asked)
-
-    wrap("__getitem__")
-    if "__contains__" in vars(owner):
-        wrap("__contains__")
-
-
-def _watch_prints(recorder):
-    original = builtins.print
-
-    def say(*args, **kwargs):
-        if recorder.said < _MOST_SAID:
-            recorder.said += 1
-            recorder.flush("p")
-        return original(*args, **kwargs)
-
-    builtins.print = say
-
-
 def start(folder, checkout, marker, patches):
     """Record this process from here on. `patches` are what to do when a module is imported."""
+    # It is below all that is imported: who shows a stack must not read this file for it.
+    _ailab_wraps.hide(Recorder.load)
     recorder = Recorder(folder, checkout, marker)
-    for name, answers in (("stat", False), ("lstat", False), ("access", True)):
-        setattr(os, name, _Looking(recorder, getattr(os, name), answers))
-    _watch_variables(recorder)
-    _watch_specs(recorder)
-    ended = os._exit
-
-    def leave(status):
-        recorder.finish()
-        ended(status)
-
-    os._exit = leave
-
-    def forked():
-        recorder.begin()
-        recorder.row("B")
-        recorder.install()
-
-    os.register_at_fork(after_in_child=forked)
-
-    def in_threads(_, module):
-        module.setprofile(recorder.profile_thread)
-
-    if sys.version_info < (3, 12):  # later ones count all threads
-        if "threading" in sys.modules:
-            in_threads(None, sys.modules["threading"])
-        else:
-            patches["threading"] = in_threads
-    if marker:
-        _watch_prints(recorder)
+    _ailab_wraps.wrap(recorder, patches)
     import atexit  # built in: there is no file of the program's that it could hide
 
     atexit.register(recorder.finish)
