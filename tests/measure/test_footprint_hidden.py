@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_footprint import BATCH, IMPORTED, OPENED, ran, record
 from test_interpreters import interpreters
@@ -293,6 +294,29 @@ def test_modules_that_the_interpreter_starts_with_may_be_hidden_by_files_too(
 ) -> None:
     found = record(tmp_path, {"train.py": "import sys\n" + BATCH})
     assert {"codecs", "encodings", "os"} <= found.modules
+
+
+def test_code_is_found_that_had_a_relative_name_where_the_program_was_then(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import os, sys\nos.chdir('sub')\n"
+        "exec(compile(open('inner.py').read(), 'inner.py', 'exec'))\nos.chdir('/')\n"
+    )
+    inner = "def run(): pass\nrun()\n"
+    found = record(tmp_path, {"train.py": script + BATCH, "sub/inner.py": inner})
+    assert "run" in ran(found, "sub/inner.py")
+
+
+def test_a_native_library_belongs_to_its_distribution_without_an_import(tmp_path: Path) -> None:
+    libraries = sorted(Path(np.__file__).parent.parent.glob("numpy.libs/*.so*"))
+    if not libraries:
+        pytest.skip("this numpy brings no libraries of its own")
+    script = f"import ctypes, sys\nfor path in {[*map(str, libraries)]}:\n"
+    script += "    try: ctypes.CDLL(path)\n    except OSError: pass\n"
+    found = record(tmp_path, {"train.py": script + BATCH})
+    assert "numpy" not in found.modules
+    assert "numpy" in found.distributions
 
 
 def test_a_name_that_several_distributions_share_stands_for_all_of_them(tmp_path: Path) -> None:

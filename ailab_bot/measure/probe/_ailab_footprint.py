@@ -132,6 +132,9 @@ class Recorder:
         self.cwds = [_getcwd()]  # names of code may be relative to any that was
         self.profilers = []  # (thread, profiler)
         self.begin()
+        # Another module of such a name would have been found when the interpreter started.
+        names = [name for name in list(sys.modules) if not name.startswith("_ailab")]
+        self.put(self.path, _APPEND, b"".join(_line("m", name) for name in names))
 
     def begin(self):
         """Start anew; also in a forked child, which is a process of its own."""
@@ -149,9 +152,6 @@ class Recorder:
         self.main = get_ident()
         self.path = os.path.join(self.folder, "%d-%d" % (_getpid(), perf_counter_ns()))
         self.row("H", _getpid(), _getppid(), "%d.%d.%d" % sys.version_info[:3])
-        for name in list(sys.modules):  # another module of this name would be found at the start
-            if not name.startswith("_ailab"):
-                self.row("m", name)
         self.started_ns = perf_counter_ns()
 
     def row(self, letter, *fields):
