@@ -191,15 +191,12 @@ def trained(past: Sequence[Pair], level: float) -> Learned | None:
 
 def with_expected(pairs: Sequence[Pair], level: float) -> Array:
     """Log odds by hand from expected calls: even odds a little above the level, a factor of ten
-    is worth two. What no call tells (files that are read, dependencies) keeps its own."""
+    is worth two. What no call tells (files that are read, dependencies) keeps its own. An old
+    footprint (UNKNOWN) that the change touches nowhere is no proof, and still says a lot."""
     expected = np.array([each.expected for each in pairs])
     odds = _EXPECTED_ODDS + _PER_DECADE * np.log10(np.maximum(expected, _LEAST_PART) / level)
     own = log_odds(np.array(predict([each.cold for each in pairs])))
-    others = [
-        any(touch.how is not How.CODE for touch in each.finding.touches)
-        or each.finding.relation is Relation.UNKNOWN
-        for each in pairs
-    ]
+    others = [any(touch.how is not How.CODE for touch in each.finding.touches) for each in pairs]
     return np.where(np.array(others, dtype=bool), np.maximum(odds, own), odds)
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
 import re
 import subprocess
 import tempfile
@@ -89,7 +88,8 @@ def is_idle(clone: Path, old: str, new: str) -> bool:
 
 def environment(clone: Path, python: str) -> dict[str, str]:
     """Warnings are off: the old code meets newer interpreters, and a warning reads its source."""
-    env = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    # Fixed, as every variable that is there or not costs calls at Python's start.
+    env = {"HOME": "/tmp", "LANG": "C.UTF-8"}
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {
         **env,
@@ -209,7 +209,9 @@ def main() -> None:
     if options.verb == "record":
         record(repo, options.clone.resolve(), options.python, options.raw)
     else:
-        pack(rows(options.raw), HERE / repo.name / "footprints.jsonl.gz")
+        wanted = {path.stem for path in repo.scenarios}
+        found = (row for row in rows(options.raw) if row["scenario"] in wanted)
+        pack(found, HERE / repo.name / "footprints.jsonl.gz")
 
 
 if __name__ == "__main__":
