@@ -168,7 +168,7 @@ def plan_change(
     if capacity_s is None:
         capacity_s = definitions.config.capacity_s
     seed = _seed(target)
-    choices = _in_pools(definitions, target, only)
+    choices = candidates = _in_pools(definitions, target, only)
     selected = None
     if evidence is not None and not only and definitions.config.selection.footprints:
         selected = select_scenarios(
@@ -187,7 +187,7 @@ def plan_change(
     choices = _widened(choices, definitions, target, requests)
     plan = Plan(choices, seed, capacity_s, selected.basis if selected else "")
     expected = definitions.chosen([choice.scenario for choice in plan.taken])
-    refusal = _refusal(definitions, target, choices, public)
+    refusal = _refusal(definitions, target, candidates, public)
     if refusal:
         return ChangePlan(target, plan, expected, (), (), refusal=refusal)
     if settings.mode is GateMode.OFF and definitions.sha:  # on one's own machine nothing is off

@@ -11,10 +11,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ailab_bot.errors import RunnerError, UserError
 from ailab_bot.flows.definitions import Definitions
 from ailab_bot.flows.history import BRANCH, expected_s
 from ailab_bot.flows.knowledge import Source, footprint_body, known_at
@@ -44,10 +45,16 @@ def known_here(repository: Repository, definitions: Definitions, now: datetime) 
         return Here({}, lambda _base, _head: None)
     tip = repository.remote_tip(BRANCH)
     names = [scenario.id for scenario in definitions.scenarios]
-    known = known_at(repository.root, tip, now).with_footprints(_recorded_here(repository))
+    recorded, damaged = _recorded_here(repository)
+    known = known_at(repository.root, tip, now).with_footprints(recorded)
+    if damaged:
+        known = replace(known, skipped={**known.skipped, "damaged here": damaged})
 
     def evidence(base: str, head: str) -> Evidence | None:
-        return gather_if_known(repository, base, head, known, now)
+        try:
+            return gather_if_known(repository, base, head, known, now)
+        except RunnerError:  # here nothing but the choice rests on it, so all are taken
+            return None
 
     return Here(expected_s(repository.root, tip, names), evidence)
 
@@ -57,19 +64,26 @@ def keep_footprints(
 ) -> Path:
     """Write them to the cache, whole files each; returns the folder."""
     folder = _folder(repository)
-    folder.mkdir(parents=True, exist_ok=True)
     definitions = {scenario.id: fingerprint(scenario) for scenario in scenarios}
-    for each in footprints:
-        row = footprint_body(each, definitions[each.scenario])
-        path = folder / f"{each.scenario}.json"
-        unfinished = folder / f".{each.scenario}.part"
-        unfinished.write_text(json.dumps(row), encoding="utf-8")  # in ASCII
-        unfinished.replace(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in footprints:
+            row = footprint_body(each, definitions[each.scenario])
+            unfinished = folder / f".{each.scenario}.part"
+            unfinished.write_text(json.dumps(row), encoding="utf-8")  # in ASCII
+            unfinished.replace(folder / f"{each.scenario}.json")
+    except OSError as error:
+        raise UserError(
+            f"cannot keep footprints in {folder}",
+            why=str(error),
+            advice="Free or mend that folder, or name another cache with AILAB_CACHE_DIR.",
+        ) from error
     return folder
 
 
-def _recorded_here(repository: Repository) -> list[tuple[Footprint, Source]]:
-    found = []
+def _recorded_here(repository: Repository) -> tuple[list[tuple[Footprint, Source]], int]:
+    """And how many files are none."""
+    found, damaged = [], 0
     for path in sorted(_folder(repository).glob("*.json")):
         try:
             row = strictjson.mapping(
@@ -81,9 +95,10 @@ def _recorded_here(repository: Repository) -> list[tuple[Footprint, Source]]:
             when = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             definition = strictjson.text(row["definition"], "definition")
         except (OSError, strictjson.BadJsonError):
+            damaged += 1
             continue
         found.append((footprint, Source(when, definition)))
-    return found
+    return found, damaged
 
 
 def _folder(repository: Repository) -> Path:

@@ -17,8 +17,8 @@ from ailab_bot.errors import RunnerError, UserError
 from ailab_bot.flows.change import ChangePlan, Target, plan_change, requests_in
 from ailab_bot.flows.definitions import Definitions, read_definitions
 from ailab_bot.flows.history import BRANCH, expected_s
-from ailab_bot.flows.knowledge import known_at
-from ailab_bot.flows.selection import gather_if_known
+from ailab_bot.flows.knowledge import Knowledge, read_knowledge
+from ailab_bot.flows.selection import gather_if_known, origins_of
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.client import CommitStatus
 from ailab_bot.gh.event import (
@@ -61,12 +61,14 @@ def plan_here(
     around: Surroundings,
     statuses_of: Callable[[str], tuple[CommitStatus, ...]],
     begun: Callable[[], datetime],
+    bring: Callable[[str], None],
 ) -> tuple[ChangePlan, Definitions] | None:
     """The plan of this run's event; None where there is nothing to compare with.
 
     `statuses_of` a commit tells what slash commands asked for. The first attempt does not ask:
     nobody can have wanted anything of it yet. `begun` tells when the run was made: what a night is
     compared with, and what the ledger is read as, must be the same for every job and attempt.
+    `bring` fetches a commit by its id, if there is one.
     """
     event = around.event()
     clone = open_repository(around.workspace)
@@ -91,7 +93,10 @@ def plan_here(
         tip = tip_at(clone.root, tip, when)
         expected = expected_s(clone.root, tip, names)
         if definitions.config.selection.footprints:
-            known = known_at(clone.root, tip, when)
+            known = read_knowledge(clone.root, tip, when) if tip else Knowledge()
+            for sha in origins_of(known, change.base):
+                if not clone.has(sha):  # of a branch that is gone
+                    bring(sha)
             evidence = gather_if_known(clone, change.base, change.head, known, when)
     return plan_change(
         definitions,

@@ -56,7 +56,13 @@ def plan_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     def begun() -> datetime:
         return client().run(around.run_id).created_at
 
-    found = plan_here(around, statuses_of, begun)
+    def bring(sha: str) -> None:
+        from ailab_bot.gh.fetch import bring_if_there
+
+        token = environ.get("AILAB_TOKEN", "")
+        bring_if_there(around.workspace, sha, token, around.server_url)
+
+    found = plan_here(around, statuses_of, begun, bring)
     if found is None:
         say("notice", "There is no earlier commit to compare with, so nothing is measured.")
         around.set_output("matrix", "[]")

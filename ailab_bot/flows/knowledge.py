@@ -21,9 +21,10 @@ from ailab_bot.ledger.records import BASELINE_ORIGINS, Kind, Origin, Record, spl
 from ailab_bot.model import strictjson
 from ailab_bot.model.footprint import Footprint
 from ailab_bot.model.footprintwire import footprint_from_json, footprint_to_json
+from ailab_bot.model.github import MOST_SHARDS
 from ailab_bot.model.strictjson import BadJsonError, Json
 from ailab_bot.plan.index import FootprintIndex
-from ailab_bot.plan.past import Past
+from ailab_bot.plan.past import TRUTH, Past
 
 #: The ledger's view that plans read. What reads another format has another name.
 SELECTION = "selection-1"
@@ -60,8 +61,9 @@ class Knowledge:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing here could tell one scenario from another."""
-        return not self.sources and not self.past.costs and not self.past.scenarios
+        """Whether nothing here could tell one scenario from another, or has to be told."""
+        known = self.sources or self.past.costs or self.past.scenarios
+        return not known and not self.skipped
 
     def spent_before(self, when: datetime) -> float:
         """Runner-seconds of all changes in the day before."""
@@ -90,11 +92,15 @@ class Knowledge:
             footprints.append(replace(footprint, scenario=scenario, sha=record.sha))
             sources[scenario] = Source(when, definition)
         labels = labels_of(r for r in known if r.kind in {Kind.PLAN, Kind.VERDICT})
+        # What a pull request says that it cost must not decide what others are measured with.
+        outcomes = [
+            each if each.origin in TRUTH else replace(each, cost_s=None) for each in labels.outcomes
+        ]
         return replace(
             self,
             index=self.index.updated(footprints) if footprints else self.index,
             sources=sources,
-            past=self.past.with_outcomes(labels.outcomes),
+            past=self.past.with_outcomes(outcomes),
             spent=_spent(self.spent, known),
             skipped=dict(skipped),
         )
@@ -125,7 +131,8 @@ def read_knowledge(clone: Path, tip: str, when: datetime) -> Knowledge:
         try:
             known = knowledge_from_view(since.view.data)
         except BadJsonError as error:
-            known = Knowledge(note=f"The ledger's view of footprints is not used: {error}.")
+            note = f"The ledger's view of footprints is not used: {error}."
+            known = Knowledge(note=note, skipped={"damaged": 1})
     skipped: Counter[str] = Counter(known.skipped)
     records = [record for _, record in read_entries(clone, _needed(since.entries), skipped)]
     return replace(known, skipped=dict(skipped)).with_records(records)
@@ -157,10 +164,16 @@ def _spent(
     for record in records:
         of_change = record.kind is Kind.VERDICT and not record.scenario
         if of_change and record.origin in {Origin.PULL_REQUEST, Origin.MERGE_GROUP}:
-            found.add((record.when, record.runner_seconds))
+            found.add((record.when, _real_s(record)))
     newest = max((when for when, _ in found), default=None)
     kept = sorted(each for each in found if newest and each[0] >= newest - _SPENT_KEPT)
     return tuple(kept[-_MOST_SPENT:])
+
+
+def _real_s(record: Record) -> float:
+    """What a measurement says that it spent, and no more than its time on all runners."""
+    seconds = (record.when - (record.begun or record.when)).total_seconds()
+    return min(record.runner_seconds, max(seconds, 0.0) * MOST_SHARDS)
 
 
 # --- the view ----------------------------------------------------------------------------------

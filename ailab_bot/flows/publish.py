@@ -381,7 +381,7 @@ def _reproduce(change: ChangePlan) -> str:
     """The command that measures the same on one's own machine."""
     words = ["ailab", "ab", change.target.base[:12], change.target.head[:12]]
     words += ["--seed", str(change.plan.seed)]
-    if len(change.expected) <= 8:  # a longer list is the whole tier, or close to it
+    if change.selected is not None or len(change.expected) <= 8:  # else it is the whole tier
         words += ["--scenario", *(scenario.id for scenario in change.expected)]
     return shlex.join(words)
 

@@ -20,6 +20,7 @@ from ailab_bot.flows.policy import policy_notes
 from ailab_bot.flows.publish import chosen_artifacts, is_incomplete, parcels_of
 from ailab_bot.flows.trusted import open_desk
 from ailab_bot.gh.actions import Surroundings
+from ailab_bot.gh.fetch import bring_if_there
 from ailab_bot.ledger.records import Origin, Record
 from ailab_bot.model import strictjson
 from ailab_bot.model.exchange import FOOTPRINTS, fingerprint
@@ -37,7 +38,12 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
     """The report of a protected branch's measurement, from the artifacts of this very run."""
     desk = open_desk(around, environ, around.event().repository, clock)
     run = desk.github.run(around.run_id)
-    found = plan_here(around, desk.github.statuses, lambda: run.created_at)
+
+    def bring(sha: str) -> None:
+        token = environ.get("AILAB_TOKEN", "")
+        bring_if_there(around.workspace, sha, token, around.server_url)
+
+    found = plan_here(around, desk.github.statuses, lambda: run.created_at, bring)
     if found is None:
         return Published(None, "nothing to compare with")
     change, definitions = found

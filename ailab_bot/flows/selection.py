@@ -8,19 +8,19 @@ measures and the job that decides find the same. Refuses to overrule people, tie
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from ailab_bot.config import Config
-from ailab_bot.errors import RunnerError, UserError
+from ailab_bot.errors import UserError
 from ailab_bot.flows.definitions import Definitions
 from ailab_bot.flows.knowledge import Knowledge
 from ailab_bot.flows.train import NAME as MODEL
 from ailab_bot.measure.changes import read_blobs, read_change, read_folders
 from ailab_bot.measure.git import Repository
-from ailab_bot.model.change import Change
+from ailab_bot.model.change import Change, ChangedFile
 from ailab_bot.model.exchange import fingerprint
 from ailab_bot.model.learned import LARGEST_BYTES, Learned, learned_from_json
 from ailab_bot.model.report import Choice, Why
@@ -28,14 +28,22 @@ from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.strictjson import BadJsonError
 from ailab_bot.plan.capacity import Candidate, choose
 from ailab_bot.plan.features import Features, Surroundings, facts_of, near_of, rows_of
+from ailab_bot.plan.past import Past
 from ailab_bot.plan.predict import basis_of, predict
 from ailab_bot.plan.relate import blobs_wanted, relate
 from ailab_bot.plan.relation import Finding, Relation
 from ailab_bot.plan.shadowing import Folders
+from ailab_bot.plan.shards import EXPECTED_S
 
 #: Commits that footprints are from, the most used first: nights follow each other, so two or three
 #: are usual, and each further one costs a comparison of trees.
 MOST_ORIGINS = 8
+#: Sources of a change that are parsed, one and all: a stranger may have written them, and the job
+#: that decides reads them too. What is beyond counts as touched.
+LARGEST_SOURCE_BYTES, MOST_SOURCE_BYTES = 192 << 10, 6 << 20
+#: Without a release's measurement a scenario is expected to take no longer than this many seconds:
+#: the other figures are pull requests' own.
+_MOST_UNPROVED_S = 10 * EXPECTED_S
 _NEVER = Finding(Relation.UNKNOWN, "it has no footprint yet")
 _REDEFINED = Finding(
     Relation.UNKNOWN, "its definition is another one than when its footprint was recorded"
@@ -84,18 +92,36 @@ def gather(
         for sha in origins_of(knowledge, base)
         if repository.has(sha)
     }
-    wanted = blobs_wanted(change, knowledge.index)
+    compared = blobs_wanted(change, knowledge.index)
     for each in since.values():
-        wanted |= blobs_wanted(each, knowledge.index)
+        compared |= blobs_wanted(each, knowledge.index)
+    change = replace(change, files=tuple(sorted(change.files, key=_used_first(knowledge))))
     python = [file for file in change.files if file.path.endswith(".py") and file.is_plain]
-    wanted |= {blob for file in python for blob in (file.old_blob, file.new_blob) if blob}
+    looked_at = [blob for file in python for blob in (file.old_blob, file.new_blob) if blob]
+    sources = _read(repository, sorted(compared))
+    sources |= _read(repository, [blob for blob in looked_at if blob not in compared])
     return Evidence(
         knowledge,
         change,
-        read_blobs(repository, sorted(wanted)),
+        sources,
         since,
         Folders(read_folders(repository, base), read_folders(repository, head)),
         when,
+    )
+
+
+def _used_first(knowledge: Knowledge) -> Callable[[ChangedFile], tuple[bool, str]]:
+    """What somebody uses is looked at before what only takes its place in the bounds."""
+    index = knowledge.index
+    return lambda file: (
+        not any(path in index.imported or path in index.opened for path in file.paths),
+        file.path,
+    )
+
+
+def _read(repository: Repository, ids: Sequence[str]) -> dict[str, bytes]:
+    return read_blobs(
+        repository, ids, largest_bytes=LARGEST_SOURCE_BYTES, budget_bytes=MOST_SOURCE_BYTES
     )
 
 
@@ -139,7 +165,7 @@ def select_scenarios(
             findings[name].relation,
             findings[name].reason,
             chance,
-            expected_s.get(name, past.expected_s(name)),
+            _cost_s(name, past, expected_s),
             widths.get(name, 0),
         )
         for name, chance in zip(open_, chances, strict=True)
@@ -163,6 +189,14 @@ def select_scenarios(
     return Selected(
         tuple(made.get(choice.scenario, choice) for choice in choices), basis, rows, findings
     )
+
+
+def _cost_s(name: str, past: Past, expected_s: Mapping[str, float]) -> float | None:
+    """A release's cost, else what pull requests said, within bounds; None: never measured."""
+    known = past.expected_s(name)
+    if known is None and name in expected_s:
+        return min(expected_s[name], _MOST_UNPROVED_S)
+    return known
 
 
 def check_smoke(definitions: Definitions) -> None:
@@ -224,7 +258,9 @@ def _model(config: Config) -> tuple[Learned | None, str]:
         if path.stat().st_size > LARGEST_BYTES:
             return None, f" {MODEL} is too large to be a model."
         return learned_from_json(path.read_text(encoding="utf-8")), ""
-    except (OSError, UnicodeDecodeError, BadJsonError) as error:
+    except OSError as error:
+        return None, f" {MODEL} is not used: {error.strerror}."
+    except (UnicodeDecodeError, BadJsonError) as error:
         return None, f" {MODEL} is not used: {error}."
 
 
@@ -245,10 +281,5 @@ def _basis(evidence: Evidence, names: Sequence[str], model: Learned | None) -> s
 def gather_if_known(
     repository: Repository, base: str, head: str, knowledge: Knowledge, when: datetime
 ) -> Evidence | None:
-    """None where nothing is known that could tell scenarios apart, or git cannot compare."""
-    if knowledge.is_empty:
-        return None
-    try:
-        return gather(repository, base, head, knowledge, when)
-    except RunnerError:
-        return None
+    """None where nothing is known that could tell scenarios apart."""
+    return None if knowledge.is_empty else gather(repository, base, head, knowledge, when)

@@ -6,7 +6,6 @@ a pull request brought: its commit is fetched as data, to compare files and comp
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
 from collections.abc import Mapping
@@ -16,13 +15,13 @@ from ailab_bot.flows.definitions import Definitions, read_definitions
 from ailab_bot.flows.desk import Desk, Known
 from ailab_bot.flows.history import BRANCH, expected_s
 from ailab_bot.flows.hosted import Clock, fresh_folder
-from ailab_bot.flows.knowledge import known_at
+from ailab_bot.flows.knowledge import Knowledge, read_knowledge
 from ailab_bot.flows.selection import gather_if_known, origins_of
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.api import client_from
 from ailab_bot.gh.client import GitHubError
 from ailab_bot.gh.event import Repository
-from ailab_bot.gh.fetch import fetch_before, fetch_commits, fetch_tip
+from ailab_bot.gh.fetch import MISSING, bring_if_there, fetch_before, fetch_commits, fetch_tip
 from ailab_bot.ledger.reading import SETTLED
 from ailab_bot.measure.git import open_repository
 
@@ -65,17 +64,18 @@ def open_desk(
         clone = open_repository(around.workspace)
         try:
             tip = fetch_before(clone.root, BRANCH, when - SETTLED, token, around.server_url)
-        except GitHubError:  # there is none, or it cannot be had: then nobody planned with it
+        except GitHubError as error:
+            if MISSING not in error.why:
+                raise  # the job that planned had it, so nothing can be said without it
             return Known()
         names = [scenario.id for scenario in definitions.scenarios]
         expected = expected_s(clone.root, tip, names)
-        known = known_at(clone.root, tip, when)
+        known = read_knowledge(clone.root, tip, when) if tip else Knowledge()
         if known.is_empty or not definitions.config.selection.footprints:
             return Known(expected)
         fetch_commits(clone.root, [base, head], token, around.server_url)
         for sha in origins_of(known, base):
-            with contextlib.suppress(GitHubError):  # gone: it proves nothing, there as here
-                fetch_commits(clone.root, [sha], token, around.server_url)
+            bring_if_there(clone.root, sha, token, around.server_url)
         return Known(expected, gather_if_known(clone, base, head, known, when))
 
     return Desk(

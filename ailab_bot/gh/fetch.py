@@ -21,6 +21,8 @@ _KEPT = "refs/ailab/kept/"
 _PATIENCE_S = 300.0
 #: Commits of a branch's history to fetch, in turn, until one is old enough.
 _DEPTHS = (50, 500, 5_000, 50_000)
+#: What git says of a branch, and of a commit, that the server does not have.
+MISSING, _NOT_THERE = "couldn't find remote ref", "not our ref"
 
 
 def fetch_tip(clone: Path, branch: str, token: str, server_url: str) -> str:
@@ -72,6 +74,15 @@ def fetch_commits(clone: Path, shas: Sequence[str], token: str, server_url: str)
     result = _git(clone, (*fetch, *kept), token, server_url)
     if result.returncode:
         raise _cannot_fetch(f"commit {missing[0][:12]}", result.stderr)
+
+
+def bring_if_there(clone: Path, sha: str, token: str, server_url: str) -> None:
+    """As `fetch_commits`, of a commit that the server may have forgotten."""
+    try:
+        fetch_commits(clone, [sha], token, server_url)
+    except GitHubError as error:
+        if _NOT_THERE not in error.why:
+            raise
 
 
 def _has(clone: Path, sha: str, server_url: str) -> bool:

@@ -76,19 +76,26 @@ def read_folders(repository: Repository, sha: str) -> frozenset[str]:
 
 
 def read_blobs(
-    repository: Repository, ids: Iterable[str], *, largest_bytes: int = 512 << 10, most: int = 5000
+    repository: Repository,
+    ids: Iterable[str],
+    *,
+    largest_bytes: int = 512 << 10,
+    most: int = 5000,
+    budget_bytes: int = 64 << 20,
 ) -> dict[str, bytes]:
     """What the blobs hold. Left out: missing and larger ones, what is no blob (a submodule's
-    commit), and all after the first `most`."""
+    commit), all after the first `most`, and all after those that take `budget_bytes` together."""
     wanted = [*dict.fromkeys(ids)][:most]
     if not wanted:
         return {}
     request = "".join(f"{each}\n" for each in wanted).encode("ascii")
     answer = repository.git_bytes("cat-file", "--batch-check", request=request)
     rows = [line.split() for line in answer.splitlines()]
-    small = [
-        row[0].decode("ascii")
-        for row in rows
-        if len(row) == 3 and row[1] == b"blob" and int(row[2]) <= largest_bytes
-    ]
+    small, spent = [], 0
+    for row in rows:
+        if len(row) == 3 and row[1] == b"blob" and int(row[2]) <= largest_bytes:
+            spent += int(row[2])
+            if spent > budget_bytes:
+                break
+            small.append(row[0].decode("ascii"))
     return dict(zip(small, repository.read_blobs(small), strict=True))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime
 
 from ailab_bot.errors import UserError
@@ -198,10 +198,8 @@ def report_to_json(report: Report) -> Json:
     shadow = report.shadow_reason != ""
     return results_to_json(report.verdicts, report.failures, report.conclusion, shadow) | {
         "plan": {
-            "scenarios": [
-                {"scenario": c.scenario, "taken": c.taken, "reason": c.reason}
-                for c in report.plan.choices
-            ],
+            "scenarios": [asdict(choice) for choice in report.plan.choices],
+            "basis": report.plan.basis,
             "seed": report.plan.seed,
             "capacity_s": report.plan.capacity_s,
         },

@@ -249,6 +249,33 @@ def test_under_a_capacity_the_likeliest_are_measured_and_the_reason_is_told(
     assert "1 was left for capacity" in archive.comment_of(pull)
 
 
+def test_a_scenario_without_runners_does_not_refuse_a_change_that_moves_nothing(
+    archive: Archive,
+) -> None:
+    gpu = "id: big\ncommand: [python, big.py]\nrunner: gpu\n"
+    archive.merge_to_main({".ailab/scenarios/big.yml": gpu})
+    pull = archive.open_pull({"README.md": "Read it\n"})
+    archive.measure(pull)
+    assert archive.gate(pull).state == "success"
+
+
+def test_a_footprint_of_a_commit_that_is_on_no_branch_any_more_counts_in_both_jobs(
+    archive: Archive,
+) -> None:
+    """A release's branch is deleted after it; the server still has its commit."""
+    before = git(archive.origin, "rev-parse", "main~1")
+    archive.github.base_sha = before
+    git(archive.origin, "update-ref", "refs/heads/main", before)
+    git(archive.origin, "reset", "--quiet", "--hard")
+    archive.merge_to_main({"train.py": TRAIN, "eager.py": TRAIN, "README.md": "Read me\n"})
+    pull = archive.open_pull({"train.py": TRAIN + "print(2)\n"})
+    run = archive.begin(pull)
+    assert measured(archive, run) == {"train"}
+    archive.finish(run)
+    assert archive.gate(pull).state == "success"
+    assert "1 of 2 scenarios measured" in archive.comment_of(pull)
+
+
 def test_a_smoke_scenario_that_there_is_none_is_an_error_of_the_base(archive: Archive) -> None:
     archive.merge_to_main({".ailab/config.yml": "selection: {smoke: [trian]}\n"})
     pull = archive.open_pull({"train.py": TRAIN + "print(2)\n"})

@@ -17,6 +17,7 @@ from ailab_bot.flows.knowledge import (
 from ailab_bot.ledger.records import Kind, Origin, Record
 from ailab_bot.model.footprint import Executed, Footprint, Signature, Use
 from ailab_bot.model.footprintwire import footprint_from_json, footprint_to_json
+from ailab_bot.model.github import MOST_SHARDS
 from ailab_bot.model.strictjson import BadJsonError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -52,6 +53,7 @@ def record(
 def verdict(scenario: str, seconds: float, when: datetime, origin: Origin) -> Record:
     return Record(
         sha="c" * 40, base="b" * 40, scenario=scenario, run=2, attempt=1, when=when,
+        begun=when - timedelta(minutes=30),
         origin=origin, runner_seconds=seconds,
         verdicts=({"metric": "ttfb_s", "verdict": "NO_CHANGE"},) if scenario else (),
     )  # fmt: skip
@@ -122,7 +124,7 @@ def test_what_a_view_holds_is_what_its_records_say() -> None:
         record("bert"),
         record("gpt", other=""),
         verdict("", 120.0, NOON, Origin.PULL_REQUEST),
-        verdict("bert", 60.0, NOON, Origin.PULL_REQUEST),
+        verdict("bert", 60.0, NOON, Origin.RELEASE),
     ]
     known = Knowledge().with_records(records)
     again = knowledge_from_view(knowledge_to_view(known))
@@ -151,6 +153,17 @@ def test_a_day_spends_what_pull_requests_of_its_24_hours_took() -> None:
         ]
     )
     assert known.spent_before(NOON) == 23.0
+
+
+def test_a_change_cannot_say_that_it_spent_more_than_its_time_on_all_runners() -> None:
+    """The figure comes from a job that ran the change's own code."""
+    known = Knowledge().with_records([verdict("", 1e7, NOON, Origin.PULL_REQUEST)])
+    assert known.spent_before(NOON + timedelta(hours=1)) == 30 * 60 * MOST_SHARDS
+
+
+def test_what_a_pull_request_says_that_a_scenario_costs_decides_nothing_for_others() -> None:
+    known = Knowledge().with_records([verdict("bert", 21_600.0, NOON, Origin.PULL_REQUEST)])
+    assert known.past.expected_s("bert") is None
 
 
 @pytest.mark.parametrize(
