@@ -20,6 +20,9 @@ from pathlib import Path
 
 # <sys/inotify.h>
 _OPEN, _OVERFLOW, _IS_FOLDER = 0x20, 0x4000, 0x40000000
+#: The kernel makes one of two equal events in a row that nobody has read: closing between keeps
+#: opening and opening again apart.
+_CLOSE = 0x08 | 0x10
 _NONBLOCK = os.O_NONBLOCK | os.O_CLOEXEC
 _EVENT = struct.Struct("iIII")
 #: Folders watched at the most: a watch takes about 1 KiB of the kernel's memory.
@@ -32,8 +35,8 @@ _IGNORED = {b".git"}
 class Opens:
     """Paths as the file system has them, relative to the watched folder; its root is b"".
 
-    Each with how often it was opened, at least: the kernel counts equal events that nobody has read
-    yet as one. `links`: symbolic links, and what each says. `lost`: why something may be missing
+    Each with how often it was opened; what was opened twice at the very same time may count once.
+    `links`: symbolic links, and what each says. `lost`: why something may be missing
     here; empty where nothing is.
     """
 
@@ -87,7 +90,7 @@ def _watch(descriptor: int, root: bytes, found: Opens) -> dict[int, bytes]:
             with suppress(OSError):  # nearly none is a link
                 found.links[os.path.relpath(path, root)] = os.readlink(path)  # noqa: PTH115
     for where in folders:
-        watch = add(descriptor, where, _OPEN) if len(places) < MOST_FOLDERS else -1
+        watch = add(descriptor, where, _OPEN | _CLOSE) if len(places) < MOST_FOLDERS else -1
         if watch < 0:
             found.lost = "the repository has more folders than this system lets be watched"
             break
