@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,16 @@ from ailab_bot.measure.opens import watch_opens
 TIMES = 50
 
 
-def test_each_opening_counts_by_whatever_program(tmp_path: Path) -> None:
+def test_each_opening_counts_by_whatever_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = kernel._read
+
+    def read_at_the_end(descriptor: int, wake: int, *rest: Any) -> None:
+        select.select([wake], [], [])
+        read(descriptor, wake, *rest)
+
+    monkeypatch.setattr(kernel, "_read", read_at_the_end)  # the kernel may merge until then
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/a.txt").write_text("1")
     with watch_opens(tmp_path) as opens:
