@@ -93,7 +93,12 @@ def costs_of(history: History) -> dict[str, float]:
 
 
 def pairs_of(
-    history: History, commits: Sequence[Commit], level: float, kind: str = "fresh"
+    history: History,
+    commits: Sequence[Commit],
+    level: float,
+    kind: str = "fresh",
+    *,
+    calls_alone: bool = False,
 ) -> list[Pair]:
     """All pairs with a truth, in time's order."""
     costs = costs_of(history)
@@ -115,7 +120,7 @@ def pairs_of(
             footprint = history.footprint(known, name)
             if base is None or head is None or footprint is None:
                 continue
-            by, paths = moved_by(base, head), commit.facts.paths
+            by, paths = moved_by(base, head, calls_alone=calls_alone), commit.facts.paths
             found.append(
                 Pair(
                     history.repo, number, commit.sha, name, costs[name], by, base != head,
@@ -423,8 +428,8 @@ def print_truth(history: History, pairs: Sequence[Pair]) -> None:
 
 @dataclass(frozen=True)
 class Timing:
-    """An effect, log(head/base) of the least trial of each arm, and an interval: of the blocks'
-    differences the second smallest and largest, which hold the middle one 24 of 25 times."""
+    """An effect, log(head/base): the middle one of the blocks' differences. Interval: the second
+    smallest and largest of nine, which hold the middle one 24 of 25 times."""
 
     kind: str
     effect: float
@@ -437,19 +442,30 @@ class Timing:
 
 
 def timing_of(row: Mapping[str, Any]) -> Timing | None:
-    """Seconds to the first batch without those spent waiting for a core; None without trials."""
+    """In CPU seconds up to the first batch; None without trials. These scenarios never wait, and
+    on a machine with ten others at work what they took by the clock is mostly the others' doing:
+    unchanged pairs spread twice to ten times as much by it."""
     if not row["trials"]:
         return None
-    arms = [np.array([ttfb_s - waited_s for ttfb_s, waited_s, _ in arm]) for arm in row["trials"]]
-    base, head = np.log(arms[0]), np.log(arms[1])
+    base, head = (np.log([cpu_s for _, _, cpu_s in arm]) for arm in row["trials"])
     differences = np.sort(head - base)
-    effect = float(head.min() - base.min())
+    effect = float(np.median(differences))
     return Timing(row["kind"], effect, float(differences[1]), float(differences[-2]))
 
 
-def print_timings(repos: Sequence[str]) -> None:
-    files = [HERE / repo / "timings.jsonl" for repo in repos]
-    rows = [json.loads(line) for file in files if file.exists() for line in file.open()]
+def print_timings(histories: Mapping[str, History]) -> None:
+    rows: list[dict[str, Any]] = []
+    moves: list[tuple[float, float]] = []
+    for repo, history in histories.items():
+        file = HERE / repo / "timings.jsonl"
+        mine = [json.loads(line) for line in file.open()] if file.exists() else []
+        rows += mine
+        for row in mine:
+            timing = timing_of(row)
+            base, head = (history.signature(row[at], row["scenario"]) for at in ("parent", "sha"))
+            if timing and base and head:
+                calls = [each.calls + each.builtin_calls for each in (base, head)]
+                moves.append((float(np.log(calls[1] / calls[0])), timing.effect))
     timings = [each for each in map(timing_of, rows) if each is not None]
     print("\n## Timed pairs")
     for kind in ("changed", "same"):
@@ -465,13 +481,24 @@ def print_timings(repos: Sequence[str]) -> None:
             f"{kind:8} {len(mine)} pairs; interval without 0 and effect {', '.join(cells)}; "
             f"middle effect {np.median(sizes):.1%}, nine of ten below {np.quantile(sizes, 0.9):.1%}"
         )
+    if moves:
+        grown, effects = np.array(moves).T
+        slope = float(grown @ effects / (grown @ grown))
+        print(
+            f"Over all {len(moves)}: correlation of calls and CPU time "
+            f"{np.corrcoef(grown, effects)[0, 1]:.2f}; 1 % more calls are {slope:.2f} % more time"
+        )
 
 
 def evaluate(
-    histories: Mapping[str, tuple[History, Sequence[Commit]]], level: float, kind: str
+    histories: Mapping[str, tuple[History, Sequence[Commit]]],
+    level: float,
+    kind: str,
+    *,
+    calls_alone: bool = False,
 ) -> None:
     every = {
-        repo: pairs_of(history, commits, level, kind)
+        repo: pairs_of(history, commits, level, kind, calls_alone=calls_alone)
         for repo, (history, commits) in histories.items()
     }
     middles = {repo: (len(histories[repo][1]) + 1) // 2 for repo in every}
@@ -502,6 +529,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("repos", nargs="*", help="folders of bench/histories; all by default")
     parser.add_argument("--level", type=float, default=0.01, help="smallest relevant change")
     parser.add_argument("--footprints", choices=("fresh", "nightly"), default="fresh")
+    parser.add_argument("--calls-alone", action="store_true", help="no files, bytes, modules")
     parser.add_argument("--clone", type=Path, help="of the one repository named: relate anew")
     options = parser.parse_args(arguments)
     histories: dict[str, tuple[History, Sequence[Commit]]] = {}
@@ -512,8 +540,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             history,
             [*derive(history, options.clone)] if anew else read_commits(repo),
         )
-    evaluate(histories, options.level, options.footprints)
-    print_timings([*histories])
+    alone = options.calls_alone
+    evaluate(histories, options.level, options.footprints, calls_alone=alone)
+    print_timings({repo: history for repo, (history, _) in histories.items()})
 
 
 if __name__ == "__main__":

@@ -82,11 +82,12 @@ def read_history(repo: str) -> History:
     return history_of(repo, read_lines(HERE / repo / "footprints.jsonl.gz"))
 
 
-def moved_by(base: Signature, head: Signature) -> float:
+def moved_by(base: Signature, head: Signature, *, calls_alone: bool = False) -> float:
     """The largest relative change of calls, modules, files and bytes read. Of calls the sum, as
     those into C and those into Python replace each other."""
+    width = 1 if calls_alone else 4
     counts = [
-        (each.calls + each.builtin_calls, each.modules, each.files, each.bytes_read)
+        (each.calls + each.builtin_calls, each.modules, each.files, each.bytes_read)[:width]
         for each in (base, head)
     ]
     return max(abs(new - old) / max(old, 1) for old, new in zip(*counts, strict=True))

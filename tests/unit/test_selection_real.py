@@ -95,7 +95,9 @@ def test_calls_into_c_and_into_python_are_counted_together() -> None:
 
     assert moved_by(SIGNATURE, swapped) == 0
     assert moved_by(SIGNATURE, more) == 0.01
-    assert moved_by(SIGNATURE, Signature(103, 6000, 4000, 3, 5000, 0, "dd")) == 0.03
+    modules = Signature(103, 6000, 4000, 3, 5000, 0, "dd")
+    assert moved_by(SIGNATURE, modules) == 0.03
+    assert moved_by(SIGNATURE, modules, calls_alone=True) == 0
 
 
 def test_recall_takes_what_is_worth_most_for_each_second_while_the_budget_lasts() -> None:
@@ -159,8 +161,8 @@ def test_a_pair_is_affected_by_its_counts_and_judged_with_the_footprint_before()
 
 
 def test_a_timing_is_real_where_all_but_one_block_agree() -> None:
-    def trials(*ttfb_s: float) -> list[list[float]]:
-        return [[each + 0.5, 0.5, 0.0] for each in ttfb_s]
+    def trials(*cpu_s: float) -> list[list[float]]:
+        return [[9.0, 0.5, each] for each in cpu_s]
 
     base = trials(*[1.0] * 9)
     slower = timing_of({"kind": "changed", "trials": [base, trials(*[1.1] * 8, 0.9)]})
