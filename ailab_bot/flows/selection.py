@@ -32,6 +32,7 @@ from ailab_bot.plan.past import Past
 from ailab_bot.plan.predict import basis_of, predict
 from ailab_bot.plan.relate import blobs_wanted, relate
 from ailab_bot.plan.relation import Finding, Relation
+from ailab_bot.plan.setups import is_plain_setup
 from ailab_bot.plan.shadowing import Folders
 from ailab_bot.plan.shards import EXPECTED_S
 
@@ -47,6 +48,9 @@ _MOST_UNPROVED_S = 10 * EXPECTED_S
 _NEVER = Finding(Relation.UNKNOWN, "it has no footprint yet")
 _REDEFINED = Finding(
     Relation.UNKNOWN, "its definition is another one than when its footprint was recorded"
+)
+_ODD_SETUP = Finding(
+    Relation.UNKNOWN, "its set-up does more than install packages, and may read what is changed"
 )
 
 
@@ -229,6 +233,10 @@ def _findings(
         evidence.since,
         evidence.folders,
     )
+    odd = {each.id for each in scenarios if not is_plain_setup(each.setup)}
+    for name in odd & set(found):
+        if found[name].relation.is_proof:
+            found[name] = _ODD_SETUP
     missing = {
         each.id: _REDEFINED if each.id in sources else _NEVER
         for each in scenarios

@@ -44,13 +44,16 @@ class CodeDifference:
     """`changed`: qualified names of functions and class bodies that differ, as in `Trainer.fit`
     and `make.<locals>.inner`; `<module>` is the file's own body.
 
-    `bodies`: of changed classes the function or `<module>` that runs the class body.
+    `bodies`: of changed classes the function or `<module>` that runs the class body. `added`: of
+    `changed` those that only came to the file: nothing ran them, but another module may find them
+    by `import *`, `getattr` or `vars`, so that they are no proof.
     """
 
     known: bool
     same: bool
     changed: frozenset[str] = frozenset()
     bodies: tuple[tuple[str, str], ...] = ()
+    added: frozenset[str] = frozenset()
 
 
 _UNKNOWN = CodeDifference(known=False, same=False)
@@ -99,6 +102,7 @@ def _compare(old: bytes, new: bytes, path: str, python: tuple[int, int]) -> Code
         same=False,
         changed=frozenset(changed),
         bodies=tuple(sorted((name, bodies[name]) for name in changed if name in bodies)),
+        added=added & changed,
     )
 
 

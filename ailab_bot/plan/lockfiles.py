@@ -64,6 +64,13 @@ _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(.*)", re.DOTALL)
 _COMMENT = re.compile(r"(^|\s)#.*$")
 
 
+#: Libraries that others load: CUDA's, math kernels, runtimes of compilers.
+_LOADED_UNNAMED = re.compile(
+    r"nvidia-|cuda-|cupy|mkl|intel-|onednn|openblas|tbb|triton|pytorch-triton|libomp|rocm-|hip-"
+    r"|amd-|ninja|.*-cu\d+$|.*-rocm"
+)
+
+
 class _CannotTellError(Exception):
     """The file holds something that may move anything."""
 
@@ -72,6 +79,11 @@ def is_lock(path: str) -> bool:
     """Whether it says all that is installed."""
     name = PurePosixPath(path).name
     return name in _LOCKS or _is_pylock(name)
+
+
+def is_native(name: str) -> bool:
+    """Whether a distribution brings libraries that others load without importing it by name."""
+    return bool(_LOADED_UNNAMED.match(name))
 
 
 def is_hashed(data: bytes) -> bool:

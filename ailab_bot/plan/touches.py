@@ -108,7 +108,7 @@ class Touches:
             return
         told: Bits = 0
         for name in sorted(names):
-            who = self.index.distributions.get(name, 0)
+            who = self._who_loads(name)
             self.touch(Touch(path, How.DEPENDENCY, detail=name), who)
             told |= who
         closed = lockfiles.is_lock(path) or str(PurePosixPath(path).parent) in locked
@@ -119,6 +119,21 @@ class Touches:
             for who in self.index.distributions.values():
                 loads |= who
             self.touch(Touch(path, How.DEPENDENCY, detail=", ".join(sorted(names))), loads & ~told)
+
+    def _who_loads(self, name: str) -> Bits:
+        """Who imported something of a distribution, or asked for a module that it may bring; of one
+        whose libraries are loaded without an import of its name, whoever loads any."""
+        if lockfiles.is_native(name):
+            loads = 0
+            for who in self.index.distributions.values():
+                loads |= who
+            return loads
+        word = name.replace("-", "_")
+        guesses = {word, word.removeprefix("python_"), word.split("_")[0]}
+        asked = 0
+        for guess in guesses:
+            asked |= self.index.modules.get(guess, 0)
+        return self.index.distributions.get(name, 0) | asked
 
     # --- one path ------------------------------------------------------------------------------
 
@@ -179,7 +194,7 @@ class Touches:
         for name in difference.changed:
             short = functions.get(name.rpartition(".")[2], 0) & self._short_names
             who = functions.get(name, 0) | short | blind
-            if name == MODULE:
+            if name == MODULE or name in difference.added:
                 who = imported
             elif name in bodies:
                 around = bodies[name]
