@@ -363,7 +363,7 @@ class _Run:
     def failure(self) -> tuple[Outcome, str, str] | None:
         """Outcome, reason and advice of a trial that has no value; None if it has one."""
         gap_s = clock_gap_s(self.stamped, self.start_ns)
-        if gap_s:
+        if gap_s and self.launch.footprint is None:  # of a recorded trial no time is believed
             return (
                 Outcome.NO_FIRST_BATCH,
                 f"its clock and ours disagree by {gap_s:.3g} s, so no time of it is believed",

@@ -137,6 +137,7 @@ def test_what_a_shell_does_before_the_program_starts_belongs_to_it(
         command=("sh", "run.sh"),
     )
     assert {"shards", "conf"} <= found.folders
+    assert last or "" in found.folders, "the shell may have looked for more than it opened"
     assert found.files["conf/a"] == OPENED
 
 
@@ -275,6 +276,14 @@ def test_a_stack_that_the_program_shows_does_not_hold_the_recorder(tmp_path: Pat
         "assert not [file for file in files if '_ailab' in file], files\n"
     )
     record(tmp_path, {"train.py": "import sys, one\n" + BATCH, "one.py": script})
+
+
+def test_a_recorded_trial_does_not_fail_for_its_clock(tmp_path: Path) -> None:
+    script = (
+        "import sys\nprobe = sys.audit.__globals__\nreal = probe['monotonic_ns']\n"
+        "probe['monotonic_ns'] = lambda: real() - 10**10\n"
+    )
+    assert "train.py" in record(tmp_path, {"train.py": script + BATCH}).files
 
 
 def test_functions_that_the_recorder_replaces_are_still_the_ones_that_python_knows(
