@@ -137,8 +137,13 @@ def test_what_a_shell_does_before_the_program_starts_belongs_to_it(
         command=("sh", "run.sh"),
     )
     assert {"shards", "conf"} <= found.folders
-    assert last or "" in found.folders, "the shell may have looked for more than it opened"
     assert found.files["conf/a"] == OPENED
+
+
+def test_a_shell_may_look_around_where_it_starts_and_open_nothing(tmp_path: Path) -> None:
+    line = f"test -f local.env; {sys.executable} train.py; true"
+    found = record(tmp_path, {"train.py": "import sys\n" + BATCH}, command=("sh", "-c", line))
+    assert "" in found.folders
 
 
 def test_what_lies_behind_a_link_is_known_by_its_own_name_and_the_link_is_used(
