@@ -37,6 +37,7 @@ from ailab_bot.report import replies, states, status
 from ailab_bot.report.annotations import annotate
 from ailab_bot.report.comment import MOST_CHARACTERS, render_comment, utf16_length
 from ailab_bot.report.markdown import code_block, code_span, commit_link, prose, run_link
+from ailab_bot.report.selection import is_selective
 from ailab_bot.report.summary import render_summary
 
 #: Harmless words: one that `prose` shows as a code span, as it does hostile ones, and one not.
@@ -80,6 +81,14 @@ def hostile_report(name: str, text: str) -> Report:
     made = with_every_text(SAMPLES[name], text)
     assert isinstance(made, Report)
     return made
+
+
+#: Samples whose sentences hold names: there each word of its own is plain or a code span.
+CHOSEN = {name for name in SAMPLES if is_selective(SAMPLES[name].plan)}
+
+
+def without_spans(found: list[str]) -> list[str]:
+    return [tag for tag in found if tag not in {"<code>", "</code>"}]
 
 
 def harmless_like(text: str) -> str:
@@ -126,7 +135,10 @@ def test_there_are_nineteen() -> None:
 def test_hostile_text_leaves_the_page_as_it_was(name: str, view: str, text: str) -> None:
     shown = VIEWS[view](hostile_report(name, text))
     assert_inert(shown)
-    assert tags(to_html(shown)) == harmless_tags(name, view, harmless_like(text))
+    found, usual = tags(to_html(shown)), harmless_tags(name, view, harmless_like(text))
+    if name in CHOSEN:
+        found, usual = without_spans(found), without_spans(usual)
+    assert found == usual
 
 
 @pytest.mark.parametrize("text", HOSTILE)
