@@ -1,10 +1,12 @@
 """Whether two versions of a Python file are the same code, and if not, which functions differ.
 
 Syntax trees are compared, without comments, docstrings and annotations that are not evaluated; an
-instruction that does nothing but mark a line (`pass`) is no difference.
+instruction that does nothing but mark a line (`pass`) is no difference. Nor is the line that code
+stands in: code that asks for its own line numbers is not told from other code.
 Nothing is run. Refuses to call anything the same that it cannot take apart: `known` is False then.
-What cannot be told from a function's own text counts to the body around it, which ran: decorators
-that may rewrite or compile it, signatures that a class may look at, names that may shadow others.
+What can be noticed of a function that never ran counts to the body around it, which ran: arguments
+(a call that does not fit fails before the function runs), decorators that may rewrite or compile
+it, annotations that a class may look at, names that may shadow others.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ from __future__ import annotations
 import ast
 import builtins
 import hashlib
+import inspect
 import re
 import sys
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from types import CodeType
+
+from ailab_bot.plan.oldsyntax import called, is_too_new
 
 #: Larger sources are not compared; a syntax tree takes about 100 times its source in memory.
 LARGEST_BYTES = 512 << 10
@@ -35,6 +40,7 @@ _HARMLESS = frozenset(
 )  # fmt: skip
 #: Words of a module that may walk over what it defines, so that a new function has an effect.
 _WALKS = frozenset({"globals", "locals", "vars", "dir", "getmembers", "__dict__"})
+_KINDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _WORD = re.compile(rb"\w+")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -80,8 +86,8 @@ def _compare(old: bytes, new: bytes, path: str, python: tuple[int, int]) -> Code
     trees = [ast.parse(each, path, feature_version=python) for each in (old, new)]
     # Compiling refuses what the parser lets pass, such as `return` outside of a function.
     codes = [compile(each, path, "exec", dont_inherit=True) for each in (old, new)]
-    if python < (3, 12) <= sys.version_info and _f_strings(trees[1]) - _f_strings(trees[0]):
-        return _UNKNOWN  # quotes within quotes, which older interpreters refuse, look the same here
+    if is_too_new(trees[0], trees[1], python):
+        return _UNKNOWN
     documented = b"__doc__" in old or b"__doc__" in new
     before, after = (_Parts(tree, documented) for tree in trees)
     added = after.additions()
@@ -90,10 +96,11 @@ def _compare(old: bytes, new: bytes, path: str, python: tuple[int, int]) -> Code
     added = frozenset(name for name in added if _is_unheard_of(name, old))
     left, right = before.texts(frozenset()), after.texts(added)
     changed = {name for name in left.keys() | right.keys() if left.get(name) != right.get(name)}
-    shared = [_shared_variables(code) for code in codes]
-    changed |= {
-        name for name in left.keys() & right.keys() if shared[0].get(name) != shared[1].get(name)
-    }
+    shared, kinds = zip(*map(_compiled, codes), strict=True)
+    names = left.keys() & right.keys()
+    changed |= {name for name in names if shared[0].get(name) != shared[1].get(name)}
+    if any(kinds[0].get(name) != kinds[1].get(name) for name in names):
+        changed.add(MODULE)  # who called a generator did not run it; who calls a function does
     if not changed:
         return _SAME
     bodies = {**before.bodies, **after.bodies}
@@ -106,17 +113,20 @@ def _compare(old: bytes, new: bytes, path: str, python: tuple[int, int]) -> Code
     )
 
 
-def _shared_variables(code: CodeType) -> dict[str, set[str]]:
-    """Variables that inner functions use, by qualified name: access to them is compiled apart."""
-    found: dict[str, set[str]] = {}
+def _compiled(code: CodeType) -> tuple[dict[str, set[str]], dict[str, list[int]]]:
+    """By qualified name: variables that inner functions use (access to them is compiled apart), and
+    whether it is a function, a generator or a coroutine."""
+    shared: dict[str, set[str]] = {}
+    kinds: dict[str, list[int]] = {}
     heap = [code]
     while heap:
         each = heap.pop()
-        if each.co_cellvars:
-            # A class body has `__class__` for `super()`, which costs its methods alone.
-            found.setdefault(each.co_qualname, set()).update({*each.co_cellvars} - {"__class__"})
+        # A class body has `__class__` for `super()`, which costs its methods alone.
+        if variables := {*each.co_cellvars} - {"__class__"}:
+            shared.setdefault(each.co_qualname, set()).update(variables)
+        kinds.setdefault(each.co_qualname, []).append(each.co_flags & _KINDS)
         heap.extend(inner for inner in each.co_consts if isinstance(inner, CodeType))
-    return {name: variables for name, variables in found.items() if variables}
+    return shared, kinds
 
 
 def _may_grow(source: bytes, tree: ast.Module) -> bool:
@@ -137,10 +147,6 @@ def _is_unheard_of(name: str, source: bytes) -> bool:
     )
 
 
-def _f_strings(tree: ast.Module) -> set[str]:
-    return {ast.dump(node) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)}
-
-
 class _Parts(ast.NodeTransformer):
     """A tree taken apart: the text of every function, class body and the module by itself, where
     what is defined within is only a mark with what runs, or may be looked at, at the definition."""
@@ -152,7 +158,7 @@ class _Parts(ast.NodeTransformer):
         self._prefix = ""
         self._around = MODULE
         #: What happens to the definitions of the body at hand: "" nothing, or they are looked at
-        #: ("signature") or may be compiled or rewritten ("all").
+        #: ("annotations") or may be compiled or rewritten ("all").
         self._machinery = ""
         self._in_function = False
         self._lazy = any(
@@ -194,7 +200,7 @@ class _Parts(ast.NodeTransformer):
         whole = ast.dump(node)
         name = self._prefix + node.name
         outer = self._decorators(node) or bool(node.keywords) or node.name in self._moved
-        machinery = "all" if outer or self._machinery == "all" else "signature" * bool(node.bases)
+        machinery = "all" if outer or self._machinery == "all" else "annotations" * bool(node.bases)
         at_definition = [
             ast.dump(self.visit(each))
             for each in (*node.decorator_list, *node.bases, *node.keywords, *_type_params(node))
@@ -212,13 +218,14 @@ class _Parts(ast.NodeTransformer):
         name = self._prefix + node.name
         rewritten = self._decorators(node) or node.name in self._moved
         machinery = "all" if rewritten or self._machinery == "all" else self._machinery
-        looked_at = machinery or ("signature" if node.decorator_list else "")
+        looked_at = machinery or ("annotations" if node.decorator_list else "")
         at_definition = [ast.dump(self.visit(each)) for each in node.decorator_list]
         at_definition += [ast.dump(self.visit(each)) for each in _defaults(node.args)]
         at_definition += [ast.dump(each) for each in _type_params(node)]
         annotations = [ast.dump(each) for each in _annotations(node)]
         if looked_at or not self._lazy:
             at_definition += ["->", *annotations]
+        # A call that does not fit it fails, and a generator that nobody asks never runs.
         signature = ast.dump(_bare_arguments(node.args))
         kept = (self._prefix, self._machinery, self._in_function, self._around)
         self._prefix, self._machinery, self._in_function = f"{name}.<locals>.", "", True
@@ -227,8 +234,8 @@ class _Parts(ast.NodeTransformer):
         self._prefix, self._machinery, self._in_function, self._around = kept
         self._parts[name].append("\n".join((signature, *body)))
         return _mark(
-            type(node).__name__, node.name, *at_definition,
-            signature if looked_at else "", whole if machinery == "all" else "",
+            type(node).__name__, node.name, *at_definition, signature,
+            whole if machinery == "all" else "",
         )  # fmt: skip
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
@@ -278,7 +285,7 @@ def _mark(*parts: str) -> ast.stmt:
 
 def _last_name(decorator: ast.expr) -> str:
     """`wraps` of `@functools.wraps(f)`."""
-    node = decorator.func if isinstance(decorator, ast.Call) else decorator
+    node = called(decorator)
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""

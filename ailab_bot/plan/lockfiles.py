@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from pathlib import PurePosixPath
 
 #: What each distribution is pinned or bound to, as text that is only compared.
@@ -21,23 +21,34 @@ Pins = dict[str, str]
 #: Larger files are not read; the largest lock files have about 1 MB.
 LARGEST_BYTES = 8 << 20
 
-_REQUIREMENTS = ("requirements*.txt", "*requirements.txt", "constraints*.txt", "*constraints.txt")
+
+def _any_of(*patterns: str) -> re.Pattern[str]:
+    """One expression: a change has thousands of names."""
+    return re.compile("|".join(map(translate, patterns)))
+
+
+#: With `.txt` for whatever ending they have. A file of another name is not known to be pip's.
+_REQUIREMENTS = _any_of(
+    "*requirement*.txt", "*constraint*.txt", "*reqs.txt", "reqs*.txt", "req.txt", "*deps.txt",
+    "deps*.txt", "*dependencies*.txt",
+)  # fmt: skip
+_REQUIREMENTS_SUFFIXES = frozenset({".txt", ".in", ".pip", ".lock"})
 _REQUIREMENTS_FOLDERS = frozenset({"requirements", "constraints"})
 _LOCKS = frozenset({"poetry.lock", "uv.lock", "pdm.lock", "Pipfile.lock"})
 _DECLARATIONS = frozenset({"pyproject.toml", "setup.cfg"})
 #: Of these nobody can say what they move.
-_OTHERS = frozenset(
-    {
-        "Pipfile", "environment.yml", "environment.yaml", "conda-lock.yml", "pixi.toml",
-        "pixi.lock", "conda.yaml", "conda.yml", "uv.toml", "pip.conf", "pylock.toml.asc",
-    }
+_OTHERS = _any_of(
+    "Pipfile", "environment*.yml", "environment*.yaml", "env.yml", "env.yaml", "conda*.yml",
+    "conda*.yaml", "conda*.lock", "pixi.toml", "pixi.lock", "uv.toml", "pip.conf",
+    "pylock.toml.asc",
 )  # fmt: skip
 #: What builds the interpreter, the image or the native code that scenarios load.
-_BUILD = (
+_BUILD = _any_of(
     "Dockerfile*", "*.Dockerfile", "*.dockerfile", "Containerfile*", "docker-compose*.y*ml",
     "compose*.y*ml", ".dockerignore", "setup.py", ".python-version", ".tool-versions",
     "runtime.txt", "apt.txt", "MANIFEST.in", ".gitattributes", "CMakeLists.txt", "*.cmake",
-    "meson.build", "meson_options.txt", "Cargo.toml", "Cargo.lock",
+    "meson.build", "meson_options.txt", "Cargo.toml", "Cargo.lock", "*.whl", ".lfsconfig",
+    "hatch_build.py", "pdm_build.py", "versioneer.py",
 )  # fmt: skip
 _NATIVE = frozenset(
     {
@@ -71,6 +82,18 @@ _LOADED_UNNAMED = re.compile(
 )
 
 
+#: Beginnings of names of distributions, and the modules that they bring under another name.
+_IMPORTED_AS = (
+    ("attrs", "attr"), ("beautifulsoup4", "bs4"), ("biopython", "bio"), ("dm-tree", "tree"),
+    ("gitpython", "git"), ("grpcio", "grpc"), ("imbalanced-learn", "imblearn"),
+    ("nvidia-ml-py", "pynvml"), ("opencv", "cv2"), ("pillow", "pil"), ("protobuf", "google"),
+    ("py-cpuinfo", "cpuinfo"), ("pycryptodome", "crypto"), ("pyopenssl", "openssl"),
+    ("pyturbojpeg", "turbojpeg"), ("pyyaml", "yaml"), ("pyzmq", "zmq"),
+    ("scikit-build", "skbuild"), ("scikit-image", "skimage"), ("scikit-learn", "sklearn"),
+    ("setuptools", "pkg_resources"),
+)  # fmt: skip
+
+
 class _CannotTellError(Exception):
     """The file holds something that may move anything."""
 
@@ -86,6 +109,15 @@ def is_native(name: str) -> bool:
     return bool(_LOADED_UNNAMED.match(name))
 
 
+def import_names(name: str) -> set[str]:
+    """Modules that a distribution may bring, in small letters: a guess, for who asked for one in
+    vain before the distribution was there."""
+    word = name.replace("-", "_")
+    guesses = {word, word.removeprefix("python_"), word.split("_")[0]}
+    known = (module for prefix, module in _IMPORTED_AS if name.startswith(prefix))
+    return {*guesses, *known}
+
+
 def is_hashed(data: bytes) -> bool:
     """Whether a requirements file says all that is installed: pip then takes nothing else."""
     lines = data.decode("utf-8", "replace").replace("\\\n", " ").splitlines()
@@ -96,13 +128,14 @@ def is_hashed(data: bytes) -> bool:
 def is_dependency_file(path: str) -> bool:
     """Whether `moved` has something to say about it, if only that it cannot tell."""
     name = PurePosixPath(path).name
-    return is_lock(path) or name in _DECLARATIONS | _OTHERS or _is_requirements(path)
+    named = name in _DECLARATIONS or bool(_OTHERS.match(name))
+    return named or is_lock(path) or _is_requirements(path)
 
 
 def is_build_file(path: str) -> bool:
     """Whether any change of it may change what every scenario runs in."""
     place = PurePosixPath(path)
-    return place.suffix in _NATIVE or any(fnmatchcase(place.name, each) for each in _BUILD)
+    return place.suffix in _NATIVE or bool(_BUILD.match(place.name))
 
 
 def moved(old: bytes | None, new: bytes | None, path: str) -> frozenset[str] | None:
@@ -164,11 +197,10 @@ def _is_pylock(name: str) -> bool:
 
 def _is_requirements(path: str) -> bool:
     place = PurePosixPath(path)
-    if place.suffix not in {".txt", ".in"}:
+    if place.suffix not in _REQUIREMENTS_SUFFIXES:
         return False
-    return place.parent.name in _REQUIREMENTS_FOLDERS or any(
-        fnmatchcase(f"{place.stem}.txt", each) for each in _REQUIREMENTS
-    )
+    inside = not _REQUIREMENTS_FOLDERS.isdisjoint(place.parts[:-1])
+    return inside or bool(_REQUIREMENTS.match(f"{place.stem}.txt"))
 
 
 def _requirements(text: str) -> Pins:

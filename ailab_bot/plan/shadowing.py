@@ -6,6 +6,7 @@ package, counts as hidden.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from ailab_bot.plan.index import Bits, FootprintIndex
 
 #: What the import system takes for a module.
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
+_CACHE = re.compile(r"(.*/)?__pycache__/([^/]+?)\.[^/]*\.pyc", re.DOTALL)
 #: Modules that every start of Python looks for.
 _CUSTOM = frozenset({"sitecustomize", "usercustomize"})
 
@@ -95,6 +97,13 @@ def folders_above(path: str) -> list[str]:
 
 def _is_module(name: str) -> bool:
     return name.endswith(_MODULE_SUFFIXES)
+
+
+def source_of(path: str) -> str:
+    """Of `src/__pycache__/a.cpython-311.pyc` `src/a.py`, else nothing: import may take the byte
+    code without a look at its source."""
+    match = _CACHE.fullmatch(path) if "__pycache__/" in path else None
+    return f"{match[1] or ''}{match[2]}.py" if match else ""
 
 
 def stem(path: str) -> str:

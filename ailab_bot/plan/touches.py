@@ -16,7 +16,7 @@ from ailab_bot.plan.codecompare import MODULE, CodeDifference, compare_code
 from ailab_bot.plan.index import Bits, FootprintIndex
 from ailab_bot.plan.relation import How, Touch
 from ailab_bot.plan.sets import by_share
-from ailab_bot.plan.shadowing import Folders, Imports, folders_above, stem
+from ailab_bot.plan.shadowing import Folders, Imports, folders_above, source_of, stem
 
 #: Compile Python code to machine code: functions run that no one sees running.
 _COMPILERS = ("numba", "taichi", "pythran")
@@ -45,6 +45,10 @@ class Touches:
         self._compiled = 0
         for name in _COMPILERS:
             self._compiled |= self.index.distributions.get(name, 0)
+        #: Who asked for a module, in small letters.
+        self._asked: defaultdict[str, Bits] = defaultdict(int)
+        for name, who in self.index.modules.items():
+            self._asked[name.lower()] |= who
         self._above: dict[str, Bits] | None = None
         self._imports = Imports(self.index, self.folders)
         self._python = _oldest_python(self.index)
@@ -71,6 +75,9 @@ class Touches:
             self._appear(file.path)
         if not file.appears and not file.vanishes:
             self._modify(file)
+        for source in filter(None, map(source_of, file.paths)):  # byte code of it, committed
+            used = self.index.opened.get(source, 0) | self.index.imported.get(source, 0)
+            self.touch(Touch(file.path, How.CONTENT), used)
         for path in file.paths:  # something used it that is a folder to git
             for folder in folders_above(path):
                 used = self.index.opened.get(folder, 0) | self.index.imported.get(folder, 0)
@@ -128,11 +135,9 @@ class Touches:
             for who in self.index.distributions.values():
                 loads |= who
             return loads
-        word = name.replace("-", "_")
-        guesses = {word, word.removeprefix("python_"), word.split("_")[0]}
         asked = 0
-        for guess in guesses:
-            asked |= self.index.modules.get(guess, 0)
+        for guess in lockfiles.import_names(name):
+            asked |= self._asked.get(guess, 0)
         return self.index.distributions.get(name, 0) | asked
 
     # --- one path ------------------------------------------------------------------------------
@@ -224,6 +229,10 @@ class Touches:
         self._listed(path, How.VANISHES, kept)
 
     def _appear(self, path: str) -> None:
+        index = self.index
+        # Base had no such file: the program made it, or its set-up.
+        made = index.imported.get(path, 0) | index.opened.get(path, 0) | index.present.get(path, 0)
+        self.touch(Touch(path, How.CONTENT, detail="it has its own file there"), made)
         known = self.folders.base if self.folders else None
         self._listed(path, How.APPEARS, known)
         looked_for = 0
@@ -264,6 +273,10 @@ class Touches:
             self._above = above
         for path in file.paths:
             self.touch(Touch(path, How.CONTENT), self._above.get(path, 0))
+            if not file.appears and not file.vanishes:
+                # Who lists its folder may now walk into it, or no longer.
+                listed = self.index.folders.get(path.rpartition("/")[0], 0)
+                self.touch(Touch(path, How.CONTENT, detail="its folder is listed"), listed)
             # What is below it may have grown a module.
             hides = self._imports.hidden_by(path, is_link=True)
             self.touch(Touch(path, How.APPEARS, detail="it may hide a module"), hides)

@@ -27,6 +27,10 @@ SAME = {
     ),
     "annotations of variables of functions": ("def f():\n  x: int = 1", "def f():\n  x: str = 1"),
     "annotations that stay text": (FUTURE + "def f(a): pass", FUTURE + "def f(a: int) -> X: pass"),
+    "annotations of attributes in functions": (
+        "def f(x):\n  x.y: int = 1",
+        "def f(x):\n  x.y: str = 1",
+    ),
     "line endings": ("x = 1\ny = 2\n", "x = 1\r\ny = 2\r\n"),
 }
 
@@ -56,7 +60,15 @@ CHANGED = {
     "a base class, too": ("class A(B): pass", "class A(C): pass", {MODULE}),
     "a class's annotation, which dataclasses read": (
         FUTURE + "class A:\n  x: int = 1", FUTURE + "class A:\n  x: str = 1", {"A"}),
-    "an argument's name": ("def f(a): pass", "def f(b): pass", {"f"}),
+    "an argument, which who calls it in vain notices": (
+        "def f(a): pass", "def f(a, b): pass", {"f", MODULE}),
+    "an argument of an inner function": (
+        "def f():\n  def g(a): pass", "def f():\n  def g(b): pass", {"f", "f.<locals>.g"}),
+    "a default that becomes a keyword's": (
+        "def f(a=1): pass", "def f(*, a=1): pass", {"f", MODULE}),
+    "a generator, which runs when it is asked, to a function, which runs at once": (
+        "def f(): yield 1", "def f(): return 1", {"f", MODULE}),
+    "a generator that stays one": ("def f(): yield 1", "def f(): yield 2", {"f"}),
     "one of two of a name": (
         "def f(): return 1\ndef f(): return 2", "def f(): return 3\ndef f(): return 2", {"f"}),
     "a docstring that is read": ("'a'\nprint(__doc__)", "'b'\nprint(__doc__)", {MODULE}),
@@ -68,6 +80,17 @@ CHANGED = {
         {"f", "f.<locals>.g"}),
     "True for 1": ("x = 1", "x = True", {MODULE}),
     "a function to a coroutine": ("def f(): pass", "async def f(): pass", {MODULE}),
+    "code that is never reached": ("def f():\n  return 1\n  x = 1", "def f(): return 1", {"f"}),
+    "a text with values": ("def f(): return f'{x}a'", "def f(): return f'{x}b'", {"f"}),
+    "a conditional import": (
+        "try:\n  import a\nexcept ImportError: pass",
+        "try:\n  import b\nexcept ImportError: pass", {MODULE}),
+    "what only type checkers read, if nobody else says so": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING: import a",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING: import b", {MODULE}),
+    "an overload": (
+        "@overload\ndef f(a: int): ...\ndef f(a): pass",
+        "@overload\ndef f(a: str): ...\ndef f(a): pass", {MODULE}),
     # What looks like a function that did not run, and is not:
     "an unknown decorator may compile it": (
         "@numba.njit\ndef f(): return 1", "@numba.njit\ndef f(): return 2", {"f", MODULE}),
@@ -77,10 +100,12 @@ CHANGED = {
         "@jit\n" + CLASS.format("", 1), "@jit\n" + CLASS.format("", 2), {"A", "A.g", MODULE}),
     "a metaclass, too": (
         CLASS.format("(metaclass=M)", 1), CLASS.format("(metaclass=M)", 2), {"A", "A.g", MODULE}),
-    "a base class may look at signatures": (
-        "class A(B):\n  def f(self): pass", "class A(B):\n  def f(self, x): pass", {"A.f", "A"}),
-    "a decorator may look at the signature": (
-        "@wraps(g)\ndef f(a): pass", "@wraps(g)\ndef f(b): pass", {"f", MODULE}),
+    "a base class may look at annotations": (
+        FUTURE + "class A(B):\n  def f(self, x: int): pass",
+        FUTURE + "class A(B):\n  def f(self, x: str): pass", {"A"}),
+    "a decorator may look at annotations": (
+        FUTURE + "@wraps(g)\ndef f(a: int): pass", FUTURE + "@wraps(g)\ndef f(a: str): pass",
+        {MODULE}),
     "a function bound elsewhere": (
         "def g():\n  global f\n  def f(): return 1",
         "def g():\n  global f\n  def f(): return 2",
@@ -151,6 +176,26 @@ def test_syntax_that_the_oldest_interpreter_does_not_load_is_not_known() -> None
     new = "def f():\n  match x:\n    case 1: pass"
     assert compare("def f(): pass", new).known
     assert not compare("def f(): pass", new, (3, 8)).known
+
+
+NEWER = {
+    "x[*y]": (3, 11),
+    "def f(*x: *y): pass": (3, 11),
+    "async def f(): return [[x async for x in y] for z in w]": (3, 11),
+    "x[y := 1]": (3, 10),
+    "x = {y := 1}": (3, 9),
+    "for x in *y, *z: pass": (3, 9),
+    "@x[0].y\ndef f(): pass": (3, 9),
+    "try: pass\nexcept* x: pass": (3, 11),
+}
+
+
+@pytest.mark.parametrize("code", NEWER)
+def test_what_the_parser_lets_pass_for_older_interpreters_is_not_known(code: str) -> None:
+    first = NEWER[code]
+    assert compare("x = 0", code, first if first > (3, 10) else (3, 11)).known
+    assert not compare("x = 0", code, (first[0], first[1] - 1)).known
+    assert compare("x[y, 1]", "@a.b(1)\ndef f(): return [x for x in y for z in y]", (3, 8)).known
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="older ones refuse it themselves")

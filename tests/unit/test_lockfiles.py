@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ailab_bot.plan.lockfiles import (
+    import_names,
     is_build_file,
     is_dependency_file,
     is_hashed,
@@ -107,7 +108,8 @@ def test_setup_cfg_rebuilds_with_its_options_and_not_with_linters_or_requirement
 @pytest.mark.parametrize(
     "path",
     ["Dockerfile", "docker/Dockerfile.gpu", "setup.py", ".python-version", "a/.gitattributes",
-     "csrc/kernel.cu", "CMakeLists.txt", "fast.pyx"],
+     "csrc/kernel.cu", "CMakeLists.txt", "fast.pyx", "wheels/a-1-py3-none-any.whl", ".lfsconfig",
+     "hatch_build.py"],
 )  # fmt: skip
 def test_files_that_build_are_known(path: str) -> None:
     assert is_build_file(path)
@@ -119,6 +121,28 @@ def test_files_that_build_are_known(path: str) -> None:
 def test_other_files_build_nothing(path: str) -> None:
     assert not is_build_file(path)
     assert not is_dependency_file(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["requirements/gpu/base.txt", "requirements.lock", "reqs.txt", "deps-dev.in", "a/dev-deps.txt",
+     "test_requirements.pip", "environment-gpu.yml", "conda-linux-64.lock", "uv.lock"],
+)  # fmt: skip
+def test_dependency_files_are_known_by_many_names(path: str) -> None:
+    assert is_dependency_file(path)
+
+
+@pytest.mark.parametrize("path", ["data/words.txt", "deps/zlib/README.txt", "a.lock", "docs/e.yml"])
+def test_other_texts_list_no_dependencies(path: str) -> None:
+    assert not is_dependency_file(path)
+
+
+def test_modules_are_guessed_from_a_distributions_name() -> None:
+    for name, module in (
+        ("torch", "torch"), ("flash-attn", "flash_attn"), ("faiss-gpu", "faiss"),
+        ("opencv-python-headless", "cv2"), ("pillow", "pil"), ("python-dateutil", "dateutil"),
+    ):  # fmt: skip
+        assert module in import_names(name)
 
 
 def test_only_a_requirements_file_with_all_hashes_says_everything() -> None:

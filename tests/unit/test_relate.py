@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -248,6 +249,22 @@ def test_folders_of_the_search_path_below_the_root_are_told_apart() -> None:
     assert finding(added("json.py"), of=of).relation is Relation.APART
 
 
+@pytest.mark.parametrize("table", ["files", "present"])
+def test_what_the_program_made_itself_touches_where_the_change_adds_it(table: str) -> None:
+    known: dict[str, Any] = {"files": {"out/log.txt": OPENED}, "present": {"out/log.txt"}}
+    of = footprint(**{table: known[table]})
+    assert How.CONTENT in hows(finding(added("out/log.txt"), of=of))
+    assert finding(added("out/other.txt"), of=of).relation is Relation.APART
+
+
+def test_byte_code_stands_for_its_source() -> None:
+    for path in ("src/__pycache__/a.cpython-311.pyc", "__pycache__/train.cpython-311.opt-1.pyc"):
+        for file in (added(path), modified(path), deleted(path), renamed(path, "docs/a.pyc")):
+            assert hows(finding(file)) == {How.CONTENT}
+    assert finding(added("docs/__pycache__/a.cpython-311.pyc")).relation is Relation.APART
+    assert finding(added("src/__pycache__/b.cpython-311.pyc")).relation is Relation.APART
+
+
 def test_files_that_vanish_from_a_listed_folder_touch_though_nobody_opened_them() -> None:
     assert hows(finding(deleted("data/unused.csv"))) == {How.VANISHES}
     assert finding(deleted("docs/unused.csv")).relation is Relation.APART
@@ -279,6 +296,17 @@ def test_a_link_or_submodule_stands_for_all_below_it(mode: str) -> None:
     assert finding(file).relation is Relation.APART
 
 
+def test_a_link_that_changes_in_a_listed_folder_may_be_walked_into() -> None:
+    was_file = {"kind": ChangeKind.RETYPED, "old_mode": FILE, "new_mode": LINK}
+    for file in (
+        modified("data/current", old_mode=LINK, new_mode=LINK),
+        replace(modified("data/current"), **was_file),  # type: ignore[arg-type]
+    ):
+        assert hows(finding(file)) == {How.CONTENT}
+        assert finding(replace(file, path="docs/current")).relation is Relation.APART
+        assert finding(replace(file, path="data/old/current")).relation is Relation.APART
+
+
 def test_a_link_that_is_searched_or_looked_for_itself_touches() -> None:
     of = footprint(search=("lib",), missing=frozenset({"cache"}), folders=frozenset({"out"}))
     for path in ("lib", "cache", "out"):
@@ -305,6 +333,22 @@ def test_a_lock_file_touches_who_loads_what_it_moves() -> None:
         found = finding(modified("uv.lock"), sources=sources)
         assert found.relation is relation
         assert [each.detail for each in found.touches] == ["torch"] * (name == b"torch")
+
+
+def test_a_distribution_that_comes_touches_who_asked_for_its_module_in_vain() -> None:
+    lock = b'[[package]]\nname = "%s"\n'
+    asked = footprint(modules=frozenset({"PIL", "cv2", "flash_attn"}))
+    for name, relation in (
+        (b"pillow", Relation.TOUCHED),
+        (b"opencv-python", Relation.TOUCHED),
+        (b"flash-attn", Relation.TOUCHED),
+        (b"black", Relation.APART),
+    ):
+        sources = {"old": b"", "new": lock % name}
+        assert finding(modified("uv.lock"), of=asked, sources=sources).relation is relation
+    assert finding(
+        modified("uv.lock"), sources={"old": b"", "new": lock % b"pillow"}
+    ).relation.is_proof
 
 
 def test_what_is_declared_and_not_locked_may_move_others_along() -> None:

@@ -55,6 +55,11 @@ PROGRAM = {
             for batch in data.batches(steps):
                 print(model.fit(batch), helper.scale(batch), part.one(batch))
             print(hasattr(model, "finish"), speedup, registry.names(), len([1, 2]))
+            waiting = data.waiting(2)
+            try:
+                data.shuffled(1, 2)
+            except TypeError:
+                print(waiting is None, data.shuffled.__name__)
 
         def evaluate(model):
             return model.fit(7)
@@ -103,6 +108,8 @@ PROGRAM = {
             for number in range(count):
                 total += rows[number]
                 yield clip(total, 100)
+        def waiting(count):
+            yield count + 25
         def shuffled(seed=12):
             return sorted(range(seed), key=lambda each: -each)
         ''',
@@ -340,6 +347,25 @@ def _rename(files: dict[str, str], chance: random.Random) -> None:
         files[path] = files[path].replace(f"def {name}(", f"def {new}(")
 
 
+def _arguments(files: dict[str, str], chance: random.Random) -> None:
+    path = _code(files, chance)
+    places = [*re.finditer(r"def \w+\(([^)]*)\)", files[path])]
+    if places:
+        place = chance.choice(places)
+        given = [each for each in place[1].split(", ") if each]
+        new = [*given, f"extra={chance.randint(26, 28)}"] if chance.random() < 0.5 else given[:-1]
+        files[path] = files[path][: place.start(1)] + ", ".join(new) + files[path][place.end(1) :]
+
+
+def _kind(files: dict[str, str], chance: random.Random) -> None:
+    path = _code(files, chance)
+    places = [*re.finditer(r"\b(yield|return)\b", files[path])]
+    if places:
+        place = chance.choice(places)
+        word = "return" if place[1] == "yield" else "yield"
+        files[path] = files[path][: place.start()] + word + files[path][place.end() :]
+
+
 def _add_file(files: dict[str, str], chance: random.Random) -> None:
     path = chance.choice(NEW_PATHS)
     folders = {"/".join(path.split("/")[:n]) for n in range(1, path.count("/") + 1)}
@@ -362,7 +388,7 @@ def _move(files: dict[str, str], chance: random.Random) -> None:
 
 _EDITS = [
     _number, _number, _number, _quiet, _quiet, _add_function, _add_function, _add_method,
-    _add_statement, _remove, _rename, _add_file, _add_file, _delete, _move,
+    _add_statement, _remove, _rename, _arguments, _kind, _add_file, _add_file, _delete, _move,
 ]  # fmt: skip
 
 
