@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from selection_rows import Row
 from selection_stream import CHANGES, faulty_changes, stream
 
+from ailab_bot.plan.examples import Example
 from ailab_bot.plan.features import INDEX
-from ailab_bot.plan.learn import Example, learn
+from ailab_bot.plan.learn import learn
 from ailab_bot.plan.predict import predict
 from ailab_bot.stats.calibrate_probability import Bin, bins_of, brier, calibration_error
 

@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from ailab_bot.plan.examples import Example
 from ailab_bot.plan.features import INDEX, NAMES
-from ailab_bot.plan.learn import Example, learn
+from ailab_bot.plan.learn import learn
 from ailab_bot.plan.predict import log_odds_by_hand
 from ailab_bot.stats.logistic import sigmoid
 

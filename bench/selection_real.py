@@ -32,8 +32,9 @@ from expected_calls import expected_part
 from stored import HERE, History, moved_by, names, read_history
 
 from ailab_bot.model.learned import Learned
+from ailab_bot.plan.examples import Example
 from ailab_bot.plan.features import INDEX, Features, Surroundings, rows_of
-from ailab_bot.plan.learn import Example, learn
+from ailab_bot.plan.learn import learn
 from ailab_bot.plan.past import Outcome, Past
 from ailab_bot.plan.predict import LEAST, MOST, predict
 from ailab_bot.plan.relation import Finding, How, Relation

@@ -5,6 +5,9 @@ Everything follows from the two commits, the ledger at one moment and the seed: 
 measures and the job that decides find the same. Refuses to overrule people, tiers and runners.
 """
 
+# Footprints and predictions need numpy, which takes a tenth of a second: only where anything is
+# known they are loaded.
+# ruff: noqa: PLC0415
 from __future__ import annotations
 
 import os
@@ -29,8 +32,6 @@ from ailab_bot.model.strictjson import BadJsonError
 from ailab_bot.plan.capacity import Candidate, choose
 from ailab_bot.plan.features import Features, Surroundings, facts_of, near_of, rows_of
 from ailab_bot.plan.past import Past
-from ailab_bot.plan.predict import basis_of, predict
-from ailab_bot.plan.relate import blobs_wanted, relate
 from ailab_bot.plan.relation import Finding, Relation
 from ailab_bot.plan.setups import is_plain_setup
 from ailab_bot.plan.shadowing import Folders
@@ -90,6 +91,8 @@ def gather(
 
     A footprint's commit that is not here proves nothing.
     """
+    from ailab_bot.plan.relate import blobs_wanted
+
     change = read_change(repository, base, head)
     since = {
         sha: read_change(repository, sha, base)
@@ -146,6 +149,8 @@ def select_scenarios(
     `narrow`: all are taken all the same, and only what is known of them is told. UserError where
     the configuration names a smoke scenario that there is none.
     """
+    from ailab_bot.plan.predict import predict
+
     settings = definitions.config.selection
     check_smoke(definitions)
     open_ = [choice.scenario for choice in choices if choice.taken and choice.rule is Why.TIER]
@@ -218,6 +223,8 @@ def check_smoke(definitions: Definitions) -> None:
 def _findings(
     evidence: Evidence, scenarios: Sequence[Scenario], homes: Mapping[str, str]
 ) -> dict[str, Finding]:
+    from ailab_bot.plan.relate import relate
+
     sources = evidence.knowledge.sources
     current = {
         each.id
@@ -273,6 +280,8 @@ def _model(config: Config) -> tuple[Learned | None, str]:
 
 
 def _basis(evidence: Evidence, names: Sequence[str], model: Learned | None) -> str:
+    from ailab_bot.plan.predict import basis_of
+
     known = evidence.knowledge
     own = [known.sources[name] for name in names if name in known.sources]
     text = f"Of {len(names)} scenarios {len(own)} have a footprint"

@@ -17,7 +17,7 @@ from ailab_bot.errors import UserError
 from ailab_bot.ledger.records import BASELINE_ORIGINS, Kind, Origin, Record
 from ailab_bot.ledger.store import Store
 from ailab_bot.model.learned import Learned, TrainingReport, Written, learned_to_json
-from ailab_bot.plan.learn import Example, learn
+from ailab_bot.plan.examples import Example
 from ailab_bot.plan.past import Outcome, Past
 from ailab_bot.plan.planlog import LoggedChoice, choices_of
 from ailab_bot.plan.value import Logged, Value, value_of
@@ -54,6 +54,8 @@ class Trained:
 
 def train(records: Iterable[Record]) -> Trained:
     """Records of kinds PLAN and VERDICT, in any order; others are passed over."""
+    from ailab_bot.plan.learn import learn  # noqa: PLC0415 - numpy, and plans read labels too
+
     labels = labels_of(records)
     model, report = learn(labels.examples)
     notes = [f"{n} measurements {why}." for why, n in sorted(labels.passed_over.items())]

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ailab_bot.model.learned import CalibrationRow, Learned, RecallRow, TrainingReport
-from ailab_bot.plan.features import INDEX, NAMES, VERSION, Features
+from ailab_bot.plan.examples import Example
+from ailab_bot.plan.features import INDEX, NAMES, VERSION
 from ailab_bot.plan.predict import LEAST, MOST, corrected, log_odds_by_hand, terms_of
 from ailab_bot.stats.calibrate_probability import bins_of, brier, calibration_error
 from ailab_bot.stats.logistic import fit_logistic, fit_platt, sigmoid
@@ -55,19 +56,6 @@ _MORE_TERMS = (
     "content*pair_history", "share*share",
 )  # fmt: skip
 _TERMS = (*(name for name in NAMES if name != "proved"), *_MORE_TERMS)
-
-
-@dataclass(frozen=True)
-class Example:
-    """A labelled pair of a change and a scenario. `weight`: how many pairs it stands for."""
-
-    when: datetime
-    change: str
-    scenario: str
-    features: Features
-    moved: bool
-    cost_s: float = 1.0
-    weight: float = 1.0
 
 
 @dataclass(frozen=True)

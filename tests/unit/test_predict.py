@@ -11,8 +11,9 @@ import pytest
 
 from ailab_bot.model.learned import Learned, learned_from_json, learned_to_json
 from ailab_bot.model.strictjson import BadJsonError
+from ailab_bot.plan.examples import Example
 from ailab_bot.plan.features import INDEX, NAMES, VERSION, ChangeFacts, rows_of
-from ailab_bot.plan.learn import LEAST_LABELS, LEAST_MOVED, Example, learn
+from ailab_bot.plan.learn import LEAST_LABELS, LEAST_MOVED, learn
 from ailab_bot.plan.past import Past
 from ailab_bot.plan.predict import WEIGHTS, basis_of, log_odds_by_hand, predict, why_unusable
 from ailab_bot.plan.relation import Finding, How, Relation, Touch

@@ -283,8 +283,11 @@ def _number(files: dict[str, str], chance: random.Random) -> None:
 
 
 def _definitions(text: str) -> list[ast.AST]:
-    kinds = (ast.FunctionDef, ast.ClassDef)
-    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds)]
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # of an edit before
+        return []
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
 
 
 def _beneath(files: dict[str, str], path: str, line: int, text: str, indent: int) -> None:
