@@ -18,7 +18,7 @@ from functools import partial
 from typing import TypeVar
 
 from ailab_bot.model.change import Change, ChangedFile, ChangeKind
-from ailab_bot.model.footprint import Executed, Footprint, Use
+from ailab_bot.model.footprint import Executed, Footprint, Signature, Use
 from ailab_bot.plan.index import FootprintIndex
 from ailab_bot.plan.relate import blobs_wanted, relate
 
@@ -36,7 +36,10 @@ def footprints(number: int) -> list[Footprint]:
     variants = {
         path: [
             {
-                name: Executed(1, chance.random() / 100 if chance.random() < 0.1 else 0.0)
+                name: Executed(
+                    1 if chance.random() < 0.5 else round(chance.paretovariate(0.7)),
+                    chance.random() / 100 if chance.random() < 0.1 else 0.0,
+                )
                 for name in ("<module>", "Model", "Model.forward", "build")
             }
             for _ in range(5)
@@ -59,6 +62,7 @@ def footprints(number: int) -> list[Footprint]:
                 modules=frozenset({f"m{each}" for each in range(300)}),
                 functions=functions,
                 distributions={f"d{each}": "1" for each in range(60)},
+                signature=Signature(300, 800_000, 700_000, 200, 1 << 20, 0, "s"),
             )
         )  # fmt: skip
     return found

@@ -27,34 +27,26 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent / "histories"))
 
-from derive import NIGHTLY, Commit, derive, read_commits
-from expected_calls import expected_part
+from derive import NIGHTLY, Commit, Told, derive, read_commits
 from stored import HERE, History, moved_by, names, read_history
 
 from ailab_bot.model.learned import Learned
 from ailab_bot.plan.examples import Example
-from ailab_bot.plan.features import INDEX, Features, Surroundings, rows_of
-from ailab_bot.plan.learn import learn
+from ailab_bot.plan.features import Features, Surroundings, rows_of
+from ailab_bot.plan.learn import fitted, learn
 from ailab_bot.plan.past import Outcome, Past
-from ailab_bot.plan.predict import LEAST, MOST, predict
-from ailab_bot.plan.relation import Finding, How, Relation
+from ailab_bot.plan.predict import predict
+from ailab_bot.plan.relation import Finding, Relation
 from ailab_bot.stats.calibrate_probability import bins_of, brier
-from ailab_bot.stats.logistic import fit_logistic, sigmoid
 
 Array = NDArray[np.float64]
 
 #: Methods that say probabilities.
-PROBABLE = ("ours, cold", "ours, cold + history", "ours, learned", "ours, learned from all",
-            "expected calls, cold", "expected calls, learned")  # fmt: skip
+PROBABLE = ("ours, cold", "ours, cold + history", "ours, learned", "learned, in any case")
 BUDGETS = (0.10, 0.25, 0.50)
 LEVELS = (0.001, 0.01, 0.05)
 #: Orders of pairs that a method ranks alike are drawn so often, and the recall averaged.
 SHUFFLES = 50
-#: Of the prototype: log odds where as many calls are expected as the level asks for, what ten
-#: times more are worth, and the smallest part that is told from none. Set with a view to omegaconf
-#: alone: the other histories judge them.
-_EXPECTED_ODDS, _PER_DECADE, _LEAST_PART = -0.5, 2.0, 1e-5
-_LEAST_MOVED, _RIDGE = 10, 20.0
 _DAY_ZERO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -62,7 +54,7 @@ _DAY_ZERO = datetime(2000, 1, 1, tzinfo=UTC)
 class Pair:
     """A change and a scenario. `moved_by`: the largest relative change of any count; `other`:
     whether the signature differs at all. `cold` has no history; `overlap` are changed files used;
-    `rate` is what history alone says, `expected` what `expected_calls` does."""
+    `rate` is what history alone says."""
 
     repo: str
     number: int
@@ -76,7 +68,6 @@ class Pair:
     warm: Features
     overlap: int
     rate: float
-    expected: float
 
     @property
     def proved(self) -> bool:
@@ -111,8 +102,9 @@ def pairs_of(
             past = past.with_outcomes([outcome for outcome, _ in waiting])
             rates.learn(waiting)
             waiting = []
-        findings: Mapping[str, Finding] = getattr(commit, kind)
-        around = Surroundings(loads=_loads(history, commit.parent))
+        told: Told = getattr(commit, kind)
+        findings = told.findings
+        around = Surroundings(loads=_loads(history, commit.parent), expected=told.expected)
         cold = rows_of(commit.facts, findings, Past(), commit.when, around)
         warm = rows_of(commit.facts, findings, past, commit.when, around)
         for name in history.scenarios:
@@ -127,7 +119,6 @@ def pairs_of(
                     history.repo, number, commit.sha, name, costs[name], by, base != head,
                     findings[name], cold[name], warm[name],
                     sum(path in footprint.files for path in paths), rates.of(paths, name),
-                    expected_part(commit.growth, footprint),
                 )
             )  # fmt: skip
             touching = tuple({touch.path for touch in findings[name].touches})
@@ -181,55 +172,15 @@ def _loads(history: History, sha: str) -> dict[str, set[str]]:
 # --- methods -----------------------------------------------------------------------------------
 
 
-def trained(past: Sequence[Pair], level: float) -> Learned | None:
-    """What `ailab train` would make of it; None where the weights set by hand are as good."""
-    model, _ = learn(
-        [
-            Example(
-                _DAY_ZERO + timedelta(days=each.number), f"{each.repo} {each.sha}", each.scenario,
-                each.warm, each.moved_by >= level, each.cost_s,
-            )
-            for each in past
-        ]
-    )  # fmt: skip
-    return model
-
-
-def with_expected(pairs: Sequence[Pair], level: float) -> Array:
-    """Log odds by hand from expected calls: even odds a little above the level, a factor of ten
-    is worth two. What no call tells (files that are read, dependencies) keeps its own. An old
-    footprint (UNKNOWN) that the change touches nowhere is no proof, and still says a lot."""
-    expected = np.array([each.expected for each in pairs])
-    odds = _EXPECTED_ODDS + _PER_DECADE * np.log10(np.maximum(expected, _LEAST_PART) / level)
-    own = log_odds(np.array(predict([each.cold for each in pairs])))
-    others = [any(touch.how is not How.CODE for touch in each.finding.touches) for each in pairs]
-    return np.where(np.array(others, dtype=bool), np.maximum(odds, own), odds)
-
-
-def learned_with_expected(past: Sequence[Pair], pairs: Sequence[Pair], level: float) -> Array:
-    """The same, corrected by what the past says of it and of the features of history."""
-    open_ = [each for each in past if not each.proved]
-    moved = np.array([float(each.moved_by >= level) for each in open_])
-    offset = with_expected(pairs, level)
-    if moved.sum() < _LEAST_MOVED:
-        return offset
-    columns, known = _columns(pairs, level), _columns(open_, level)
-    means, scales = known.mean(axis=0), np.maximum(known.std(axis=0), 1e-6)
-    intercept, weights = fit_logistic(
-        (known - means) / scales, moved, offset=with_expected(open_, level), ridge=_RIDGE
-    )
-    return np.asarray(offset + intercept + (columns - means) / scales @ weights)
-
-
-def _columns(pairs: Sequence[Pair], level: float) -> Array:
-    names = ("pair_history", "path_history", "scenario_history", "lately", "log_share")
-    history = [[each.warm[INDEX[name]] for name in names] for each in pairs]
-    return np.column_stack([with_expected(pairs, level), np.array(history)])
-
-
-def log_odds(chances: Array) -> Array:
-    inside = np.clip(chances, LEAST, MOST)
-    return np.asarray(np.log(inside / (1 - inside)))
+def examples(past: Sequence[Pair], level: float) -> list[Example]:
+    """What `ailab train` learns from."""
+    return [
+        Example(
+            _DAY_ZERO + timedelta(days=each.number), f"{each.repo} {each.sha}", each.scenario,
+            each.warm, each.moved_by >= level, each.cost_s,
+        )
+        for each in past
+    ]  # fmt: skip
 
 
 def recall(scores: Array, moved: Array, costs: Array, budget: float, seed: int = 1) -> float:
@@ -305,19 +256,16 @@ def costs(pairs: Sequence[Pair]) -> Array:
 def scored(
     past: Sequence[Pair], future: Sequence[Pair], everyone: Sequence[Pair], level: float
 ) -> Scored:
-    """`everyone`: the first halves of all histories, for a model that is shared."""
-    model, shared = trained(past, level), trained(everyone, level)
-    both = [_scores(pairs, past, model, shared, level) for pairs in (past, future)]
+    """`everyone`: the first halves of all histories, which a model is learned from in any case:
+    alone they have too few affected pairs, and `ailab train` asks besides whether it is better."""
+    model, _ = learn(examples(past, level))
+    shared = fitted(examples(everyone, level))
+    both = [_scores(pairs, model, shared, level) for pairs in (past, future)]
     return Scored(tuple(past), tuple(future), *both)
-
-
-def _chances(pairs: Sequence[Pair], odds: Array) -> Array:
-    return np.where([each.proved for each in pairs], 0.0, sigmoid(odds))
 
 
 def _scores(
     pairs: Sequence[Pair],
-    past: Sequence[Pair],
     model: Learned | None,
     shared: Learned | None,
     level: float,
@@ -331,9 +279,7 @@ def _scores(
         "ours, cold": predict(cold),
         "ours, cold + history": predict(warm),
         "ours, learned": predict(warm, model),
-        "ours, learned from all": predict(warm, shared),
-        "expected calls, cold": _chances(pairs, with_expected(pairs, level)),
-        "expected calls, learned": _chances(pairs, learned_with_expected(past, pairs, level)),
+        "learned, in any case": predict(warm, shared),
         "oracle": [each.moved_by >= level for each in pairs],
     }
     return {name: np.array(each, dtype=np.float64) for name, each in scores.items()}
@@ -376,7 +322,7 @@ def print_brier(futures: Sequence[Scored], level: float, table: bool) -> None:
         print(f"; {name} {brier(said, moved):.5f}", end="")
     print()
     if table:
-        for name in ("ours, cold", "ours, learned", "expected calls, cold"):
+        for name in ("ours, cold", "learned, in any case"):
             print(f"calibration, {name}: said up to, pairs, mean said, happened")
             said = np.concatenate([each.scores[name] for each in futures])
             for row in bins_of(said, moved):

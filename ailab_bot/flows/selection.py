@@ -149,6 +149,7 @@ def select_scenarios(
     `narrow`: all are taken all the same, and only what is known of them is told. UserError where
     the configuration names a smoke scenario that there is none.
     """
+    from ailab_bot.plan.growth import expected_parts, growth_of
     from ailab_bot.plan.predict import predict
 
     settings = definitions.config.selection
@@ -159,7 +160,10 @@ def select_scenarios(
     findings = _findings(evidence, [scenarios[name] for name in open_], homes)
     past = evidence.knowledge.past
     facts = facts_of(evidence.change, evidence.sources.get)
-    around = Surroundings(near=near_of(facts.paths, homes))
+    around = Surroundings(
+        near=near_of(facts.paths, homes),
+        expected=expected_parts(growth_of(facts.calls), evidence.knowledge.index),
+    )
     rows = rows_of(facts, findings, past, evidence.when, around)
     model, remark = _model(definitions.config)
     basis = _basis(evidence, open_, model) + remark

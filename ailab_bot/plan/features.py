@@ -17,20 +17,22 @@ from ailab_bot.model.change import Change
 from ailab_bot.model.signature import Likeness
 from ailab_bot.plan.past import Count, Past, day_of
 from ailab_bot.plan.relation import Finding, How, Relation, Touch
-from ailab_bot.plan.tokens import NOTHING, Token, Tokens, tokens_of
+from ailab_bot.plan.tokens import NOTHING, Calls, Token, Tokens, tokens_of
 
 #: Grows when a number's meaning changes, or the list: models of another version are not used.
-VERSION = 1
+VERSION = 2
 _HOWS = tuple(each.value for each in How)
 _TOKENS = tuple(each.value for each in Token)
 NAMES = (
-    "proved", "unknown",
+    "proved", "unknown", "stale",
     *_HOWS,  # 1 where anything touches it in this way
-    "share",  # of the traced time in changed executed functions
+    "share",  # of the traced time in changed executed functions of files whose calls are not known
     "log_share",  # decades above SMALLEST_SHARE; 0 where no time was seen there
+    "counted_share",  # decades of the time in those of the other files
     "module_body",  # a file's own body differs: its imports and constants
     "log_functions", "log_touching",  # of changed functions that ran, of files that touch it
     "config_file", "data_file",  # that were opened
+    "expected",  # decades of calls that come or go above SMALLEST_PART of all; see growth.py
     "near",  # for what nothing is known to touch: 1 the same folder, 0 elsewhere
     "log_files", "log_lines",  # of the whole change
     "spread",  # part of all scenarios that the change touches
@@ -45,6 +47,8 @@ Features = tuple[float, ...]
 
 #: Less of the traced time than this was never told from none: the index keeps thousandths.
 SMALLEST_SHARE = 1e-4
+#: Of fewer calls than this that come or go nobody would notice anything.
+SMALLEST_PART = 1e-5
 #: Of more touches of one scenario, these: the others of so many would say the same.
 _MOST_TOUCHES = 100
 #: Changed Python files whose old and new contents are read for tokens, and their bytes.
@@ -65,11 +69,13 @@ _CODE = frozenset({".py", ".pyx", ".pyi", ".so", ".c", ".cpp", ".cu", ".h", ".sh
 
 @dataclass(frozen=True)
 class ChangeFacts:
-    """What is asked of a change once. `lines`: added and removed, None where nobody counted."""
+    """What is asked of a change once. `lines`: added and removed, None where nobody counted.
+    `calls`: by path of base, of the files that could be read."""
 
     paths: tuple[str, ...]
     tokens: Mapping[str, Tokens] = field(default_factory=dict)
     lines: int | None = None
+    calls: Mapping[str, Calls] = field(default_factory=dict)
 
     @property
     def imports(self) -> frozenset[str]:
@@ -82,12 +88,14 @@ class Surroundings:
     """What is known beside change and findings, by scenario; all of it may be missing.
 
     `loads`: who loads a module at base, by its top-level name. `near`: 0 to 1. `likeness`: of the
-    two arms' signatures, where both were recorded.
+    two arms' signatures, where both were recorded. `expected`: of its calls the part that the
+    change adds or takes.
     """
 
     loads: Mapping[str, Collection[str]] = field(default_factory=dict)
     near: Mapping[str, float] = field(default_factory=dict)
     likeness: Mapping[str, Likeness] = field(default_factory=dict)
+    expected: Mapping[str, float] = field(default_factory=dict)
 
 
 def facts_of(
@@ -95,6 +103,7 @@ def facts_of(
 ) -> ChangeFacts:
     """`read` gives a blob's bytes by its id, None where there is none or it is too large."""
     tokens: dict[str, Tokens] = {}
+    calls: dict[str, Calls] = {}
     spent = 0
     for file in change.files:
         if not file.path.endswith(".py") or not file.is_plain or not file.new_blob:
@@ -105,9 +114,11 @@ def facts_of(
         new = read(file.new_blob)
         spent += len(old or b"") + len(new or b"")
         if new is not None:
-            tokens[file.path] = tokens_of(old, new)
+            found = tokens[file.path] = tokens_of(old, new)
+            if found.calls is not None and (old is not None or not file.old_blob):
+                calls[file.old_path or file.path] = found.calls
     paths = dict.fromkeys(path for file in change.files for path in file.paths)
-    return ChangeFacts(tuple(paths), tokens, lines)
+    return ChangeFacts(tuple(paths), tokens, lines, calls)
 
 
 def near_of(paths: Sequence[str], homes: Mapping[str, str]) -> dict[str, float]:
@@ -162,6 +173,7 @@ def rows_of(
         likeness = around.likeness.get(scenario)
         rows[scenario] = (
             *first,
+            math.log10(max(around.expected.get(scenario, 0.0), SMALLEST_PART) / SMALLEST_PART),
             around.near.get(scenario, 0.0) if unknown else 0.0,
             *whole,
             *history.of(scenario),
@@ -183,23 +195,26 @@ def _of_finding(
     finding: Finding, facts: ChangeFacts, seen: dict[int, _Seen]
 ) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
     """What stands before `near`, the tokens, and whether anything is newly imported."""
-    flags, share, functions = 0, 0.0, 0
+    flags, functions = 0, 0
+    shares = [0.0, 0.0]  # of files whose calls are not known, and of the others
     for touch in finding.touches[:_MOST_TOUCHES]:
         own = seen.get(id(touch))
         if own is None:
             own = seen[id(touch)] = _of_touch(touch, facts.tokens.get(touch.path, NOTHING))
         flags |= own[0]
-        share += own[1]
+        shares[touch.path in facts.calls] += own[1]
         functions += own[2]
-    share = min(1.0, share)
+    share, counted = (min(1.0, each) for each in shares)
     on = [float(flags >> place & 1) for place in range(len(_FLAGS))]
     hows = len(_HOWS)
     first = (
         float(finding.relation.is_proof),
         float(finding.relation is Relation.UNKNOWN),
+        float(finding.relation is Relation.STALE),
         *on[:hows],
         share,
         math.log10(max(share, SMALLEST_SHARE) / SMALLEST_SHARE),
+        math.log10(max(counted, SMALLEST_SHARE) / SMALLEST_SHARE),
         on[hows],
         math.log2(1 + functions),
         math.log2(1 + len(finding.touches)),

@@ -2,15 +2,17 @@
 
 A set of scenarios is one integer, whose bit N stands for scenario N: joining and cutting ten
 thousand of them costs a microsecond, and equal sets are stored once. Refuses to keep what no rule
-asks for: counts of calls, versions and environment variables stay in the footprints.
+asks for: versions and environment variables stay in the footprints.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeAlias
 
 from ailab_bot.model import strictjson
@@ -20,7 +22,9 @@ from ailab_bot.model.strictjson import refuse
 #: A set of scenarios: bit N is scenario N.
 Bits: TypeAlias = int
 Table: TypeAlias = dict[str, Bits]
-#: Table, text, and for functions their name, for shares their step.
+#: By path, by qualified name, by step of a scale.
+Steps: TypeAlias = Mapping[str, Mapping[str, Mapping[int, Bits]]]
+#: Table, text, and for functions their name, for shares and rates their step.
 _Key: TypeAlias = tuple[str, str, str, int]
 _Users: TypeAlias = defaultdict[_Key, list[int]]
 
@@ -31,6 +35,10 @@ _TABLES = (
     "distributions",
     "unseen", "shas", "pythons",
 )  # fmt: skip
+#: What is told by steps, and the highest one.
+_STEPPED: Mapping[str, int] = MappingProxyType({"shares": 1000, "rates": 18})
+#: One call in a million: whatever changes in what runs more seldom, no one could measure.
+_LEAST_RATE, _STEPS_PER_DECADE = 1e-6, 3
 #: Entries of any list of a stored index: 100,000 files with 20 functions each.
 _MOST = 20_000_000
 _MOST_SCENARIOS = 1_000_000
@@ -44,7 +52,8 @@ class FootprintIndex:
 
     `functions`: by path, by qualified name, who ran it. `shares`: by path and qualified name, by
     share of the traced time in thousandths, who spent that much there; shares that round to none
-    are left out. `counts`: files that each scenario used.
+    are left out. `rates`: the same by how often it ran, against all calls of the scenario's
+    signature; see `rate_of`. `counts`: files that each scenario used.
     """
 
     scenarios: tuple[str, ...] = ()
@@ -61,7 +70,8 @@ class FootprintIndex:
     shas: Table = field(default_factory=dict)
     pythons: Table = field(default_factory=dict)
     functions: Mapping[str, Table] = field(default_factory=dict)
-    shares: Mapping[str, Mapping[str, Mapping[int, Bits]]] = field(default_factory=dict)
+    shares: Steps = field(default_factory=dict)
+    rates: Steps = field(default_factory=dict)
 
     @classmethod
     def of(cls, footprints: Iterable[Footprint]) -> FootprintIndex:
@@ -82,7 +92,7 @@ class FootprintIndex:
             _note(users, footprint, numbers[scenario])
         tables: dict[str, Table] = {name: {} for name in _TABLES}
         functions: dict[str, Table] = {}
-        shares: dict[str, dict[str, dict[int, Bits]]] = {}
+        stepped: dict[str, dict[str, dict[str, dict[int, Bits]]]] = {each: {} for each in _STEPPED}
         for key in {**dict.fromkeys(self._keys()), **users}:
             who = self._who(key) & ~gone | _joined(users.get(key, ()))
             if not who:
@@ -90,12 +100,17 @@ class FootprintIndex:
             table, path, name, step = key
             if table == "functions":
                 functions.setdefault(path, {})[name] = who
-            elif table == "shares":
-                shares.setdefault(path, {}).setdefault(name, {})[step] = who
+            elif table in stepped:
+                stepped[table].setdefault(path, {}).setdefault(name, {})[step] = who
             else:
                 tables[table][path] = who
         return FootprintIndex(
-            tuple(numbers), tuple(counts), **tables, functions=functions, shares=shares
+            tuple(numbers),
+            tuple(counts),
+            **tables,
+            functions=functions,
+            shares=stepped["shares"],
+            rates=stepped["rates"],
         )
 
     def _keys(self) -> Iterator[_Key]:
@@ -103,16 +118,19 @@ class FootprintIndex:
             yield from ((table, path, "", 0) for path in getattr(self, table))
         for path, names in self.functions.items():
             yield from (("functions", path, name, 0) for name in names)
-        for path, by_name in self.shares.items():
-            for name, steps in by_name.items():
-                yield from (("shares", path, name, step) for step in steps)
+        for table in _STEPPED:
+            found: Steps = getattr(self, table)
+            for path, by_name in found.items():
+                for name, steps in by_name.items():
+                    yield from ((table, path, name, step) for step in steps)
 
     def _who(self, key: _Key) -> Bits:
         table, path, name, step = key
         if table == "functions":
             return self.functions.get(path, {}).get(name, 0)
-        if table == "shares":
-            return self.shares.get(path, {}).get(name, {}).get(step, 0)
+        if table in _STEPPED:
+            stepped: Steps = getattr(self, table)
+            return stepped.get(path, {}).get(name, {}).get(step, 0)
         found: Bits = getattr(self, table).get(path, 0)
         return found
 
@@ -140,13 +158,14 @@ class FootprintIndex:
             for name, who in table.items()
             for each in (text(path), text(name), bits(who))
         ]
-        document["shares"] = [
-            each
-            for path, table in self.shares.items()
-            for name, steps in table.items()
-            for step, who in steps.items()
-            for each in (text(path), text(name), step, bits(who))
-        ]
+        for stepped in _STEPPED:
+            document[stepped] = [
+                each
+                for path, by_name in getattr(self, stepped).items()
+                for name, steps in by_name.items()
+                for step, who in steps.items()
+                for each in (text(path), text(name), step, bits(who))
+            ]
         document["texts"] = list(texts)
         document["sets"] = [_written(each) for each in sets]
         return json.dumps(document, separators=(",", ":"), ensure_ascii=True)
@@ -156,7 +175,7 @@ class FootprintIndex:
         """BadJsonError for anything that `to_json` would not write."""
         # Halves of characters are looked for below, in one go: `load` would take a second.
         row = strictjson.load_object(document, raw_texts=True)
-        lists = (*_TABLES, "functions", "shares", "texts", "sets", "scenarios", "counts")
+        lists = (*_TABLES, "functions", *_STEPPED, "texts", "sets", "scenarios", "counts")
         strictjson.keys(row, ("schema", *lists))
         strictjson.schema(row, SCHEMA)
         scenarios = _texts(row["scenarios"], "scenarios", most=_MOST_SCENARIOS)
@@ -167,18 +186,26 @@ class FootprintIndex:
         sets = _sets(row["sets"], len(scenarios))
         tables = {name: _table(row[name], name, texts, sets) for name in _TABLES}
         functions: dict[str, Table] = {}
-        shares: dict[str, dict[str, dict[int, Bits]]] = {}
+        stepped: dict[str, dict[str, dict[str, dict[int, Bits]]]] = {each: {} for each in _STEPPED}
         try:
             numbers = iter(_numbers(row["functions"], "functions", 3))
             for path, name, who in zip(numbers, numbers, numbers, strict=True):
                 functions.setdefault(texts[path], {})[texts[name]] = sets[who]
-            numbers = iter(_numbers(row["shares"], "shares", 4))
-            for path, name, step, who in zip(numbers, numbers, numbers, numbers, strict=True):
-                steps = shares.setdefault(texts[path], {}).setdefault(texts[name], {})
-                steps[strictjson.whole(step, "a share", least=1, most=1000)] = sets[who]
+            for table, by_path in stepped.items():
+                numbers = iter(_numbers(row[table], table, 4))
+                for path, name, step, who in zip(numbers, numbers, numbers, numbers, strict=True):
+                    steps = by_path.setdefault(texts[path], {}).setdefault(texts[name], {})
+                    steps[strictjson.whole(step, table, least=1, most=_STEPPED[table])] = sets[who]
         except IndexError:
             refuse("a number names no text or set")
-        return cls(scenarios, counts, **tables, functions=functions, shares=shares)
+        return cls(
+            scenarios,
+            counts,
+            **tables,
+            functions=functions,
+            shares=stepped["shares"],
+            rates=stepped["rates"],
+        )
 
 
 def _note(users: _Users, footprint: Footprint, number: int) -> None:
@@ -189,11 +216,15 @@ def _note(users: _Users, footprint: Footprint, number: int) -> None:
             users[table, text, "", 0].append(number)
     users["shas", footprint.sha, "", 0].append(number)
     users["pythons", footprint.python, "", 0].append(number)
+    seen = footprint.signature
+    total = max(seen.calls + seen.builtin_calls, 1) if seen else 0
     for path, executed in footprint.functions.items():
         for name, each in executed.items():
             users["functions", path, name, 0].append(number)
             if step := _step(each.share):
                 users["shares", path, name, step].append(number)
+            if step := _rate_step(each.calls, total):
+                users["rates", path, name, step].append(number)
 
 
 def _joined(numbers: Sequence[int]) -> Bits:
@@ -211,6 +242,20 @@ def _step(share: float) -> int:
     coarse enough that scenarios fall into the same sets."""
     step = round(share * 1000)
     return min(step if step < 10 else round(step, -1), 1000)
+
+
+def _rate_step(calls: int, total: int) -> int:
+    """Thirds of a decade above `_LEAST_RATE`; 0 below it, and where nothing was counted."""
+    if not calls or not total:
+        return 0
+    step = round(_STEPS_PER_DECADE * math.log10(calls / total / _LEAST_RATE))
+    return max(0, min(step, _STEPPED["rates"]))
+
+
+def rate_of(step: int) -> float:
+    """How often a function of this step of `rates` ran, for each call of the scenario: within a
+    half."""
+    return float(_LEAST_RATE * 10 ** (step / _STEPS_PER_DECADE))
 
 
 def _written(who: Bits) -> str:
@@ -233,11 +278,10 @@ def _sets(value: object, scenarios: int) -> tuple[Bits, ...]:
             if kind == "h" and len(digits) <= scenarios // 4 + 1:
                 who = int(digits, 16)
             elif kind == "n" and len(digits) <= scenarios * 8:
-                who = 0
-                for number in digits.split(","):
-                    if len(number) > len(str(scenarios)):
-                        refuse("a set names no scenario")
-                    who |= 1 << int(number)
+                numbers = [*map(int, digits.split(","))]
+                if not 0 <= min(numbers) <= max(numbers) < scenarios:
+                    refuse("a set names no scenario")
+                who = _joined(numbers)
             else:
                 refuse(f"a set must be hex digits or numbers, not {each:.20}")
         except ValueError:

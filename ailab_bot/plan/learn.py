@@ -54,6 +54,8 @@ _MORE_TERMS = (
     "log_share*path_history", "log_share*scenario_history", "module_body*new_heavy_import",
     "dependency*scenario_history", "dependency*path_history", "dependency*pair_history",
     "content*pair_history", "share*share",
+    "expected>1.5", "expected>2.5", "expected>3.5", "expected*pair_history", "expected*lately",
+    "expected*scenario_history", "expected*counted_share",
 )  # fmt: skip
 _TERMS = (*(name for name in NAMES if name != "proved"), *_MORE_TERMS)
 
@@ -143,6 +145,12 @@ def learn(examples: Sequence[Example]) -> tuple[Learned | None, TrainingReport]:
         return None, report
     # What is used afterwards knows the latest labels, too.
     return replace(_fit(part, ridge), brier=score, brier_by_hand=score_by_hand), report
+
+
+def fitted(examples: Sequence[Example]) -> Learned:
+    """A model of all of these, whether it is better or not: for benchmarks."""
+    part = _columns([each for each in examples if each.features[INDEX["proved"]] <= 0])
+    return _fit(part, _tune(part))
 
 
 def _why(chosen: bool, ridge: float) -> str:

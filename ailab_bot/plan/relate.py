@@ -119,7 +119,10 @@ def _findings(
             )
         elif is_stale[number]:
             key = ("stale",)
-            cache[key] = Finding(Relation.UNKNOWN, "its footprint is older than what it runs")
+            cache[key] = Finding(
+                Relation.STALE,
+                "touches nothing of its footprint, which is older than what it runs",
+            )
         elif first_dormant[number] >= 0:
             key = ("dormant", first_dormant[number])
             path, names, _ = work.dormant[first_dormant[number]]

@@ -1,5 +1,6 @@
 """What a changed Python file newly does that may cost time before the first batch: imports, sleeps,
-calls to the network, loops around calls. Read off the syntax tree; nothing is run.
+calls to the network, loops around calls; and how many calls each function makes. Read off the
+syntax tree; nothing is run.
 
 A hint for prediction and never a proof: it knows names, not what they mean. Sources are hostile:
 what is too large or does not parse gives no tokens, and nothing is ever raised.
@@ -9,10 +10,11 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple, TypeAlias
 
 #: Larger sources are not looked into: a tree takes about 100 times its source in memory.
 LARGEST_BYTES = 512 << 10
@@ -40,17 +42,32 @@ class Token(StrEnum):
     WORKERS = "workers"
 
 
+#: By name that is called, how often a body calls it; a call in a loop counts `_LOOP` times.
+Called: TypeAlias = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Calls:
+    """`moved`: by function of base, what one run of it calls more often at head, or, below 0, less
+    often. `bodies`: what functions call that base does not have."""
+
+    moved: Mapping[str, Called] = field(default_factory=dict)
+    bodies: Mapping[str, Called] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Tokens:
     """By qualified name what appears newly in that function (`<module>`: the file's own body).
 
     `appeared`: functions that base does not have; who calls them changed, too. `imports`:
-    top-level names of modules that the file newly imports anywhere.
+    top-level names of modules that the file newly imports anywhere. `calls`: see `Calls`, None
+    where nobody counted.
     """
 
     by_function: Mapping[str, frozenset[Token]] = field(default_factory=dict)
     appeared: frozenset[str] = frozenset()
     imports: frozenset[str] = frozenset()
+    calls: Calls | None = None
 
     def within(self, functions: tuple[str, ...]) -> frozenset[Token]:
         """What these functions newly do, with the functions that are new. None named: all."""
@@ -98,13 +115,29 @@ _LOOPS = (
     ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
 )  # fmt: skip
 _Counts = dict[str, Counter[str]]
+_Times = dict[str, defaultdict[str, float]]
+#: Words of `Called` for what calls without a name: an import statement, and what looks like no call
+#: and may be one, attributes, subscripts, comparisons and operators.
+IMPORT, HIDDEN = "<import>", "<hidden>"
+_HIDING = (ast.Attribute, ast.Subscript, ast.Compare, ast.BinOp, ast.With, ast.For)
+#: How often the body of a loop runs, where nothing else is known; and at most, in loops in loops.
+_LOOP, _MOST_TIMES = 3.0, 81.0
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One version of a file. `words`: by function; modules imported stand there as `:name`."""
+
+    words: _Counts
+    called: _Times
 
 
 def tokens_of(old: bytes | None, new: bytes | None) -> Tokens:
     """What head's version of a file does more often than base's. None: that side has no file."""
-    before, after = _counts(old), _counts(new)
-    if before is None or after is None:
+    base, head = _read(old), _read(new)
+    if base is None or head is None:
         return NOTHING
+    before, after = base.words, head.words
     found = {}
     for name, counts in after.items():
         earlier = before.get(name, Counter())
@@ -120,17 +153,33 @@ def tokens_of(old: bytes | None, new: bytes | None) -> Tokens:
             found[name] = frozenset(tokens)
     imports = _imports(after) - _imports(before)
     appeared = frozenset(after.keys() - before.keys()) - {MODULE}
-    return Tokens(found, appeared, frozenset(imports))
+    return Tokens(found, appeared, frozenset(imports), _calls(base, head))
+
+
+def _calls(base: _Side, head: _Side) -> Calls:
+    moved = {}
+    for name, before in base.called.items():
+        after: Called = head.called.get(name, {})
+        found = {
+            called: after.get(called, 0.0) - before.get(called, 0.0)
+            for called in (*before, *(each for each in after if each not in before))
+        }
+        if found := {called: times for called, times in found.items() if times}:
+            moved[name] = found
+    bodies = {name: dict(head.called[name]) for name in head.called if name not in base.called}
+    return Calls(moved, bodies)
 
 
 def _imports(counts: _Counts) -> set[str]:
     return {word[1:] for each in counts.values() for word in each if word.startswith(":")}
 
 
-def _counts(source: bytes | None) -> _Counts | None:
-    """Words by function; modules imported stand there as `:name`. None: it cannot be read."""
+def _read(source: bytes | None) -> _Side | None:
+    """None: it cannot be read."""
+    words: _Counts = {MODULE: Counter()}
+    called: _Times = {MODULE: defaultdict(float)}
     if source is None:
-        return {MODULE: Counter()}
+        return _Side(words, called)
     if len(source) > LARGEST_BYTES:
         return None
     try:
@@ -138,38 +187,71 @@ def _counts(source: bytes | None) -> _Counts | None:
             warnings.simplefilter("ignore")
             tree = ast.parse(source)
         names = _names(tree)
-        found: _Counts = {MODULE: Counter()}
-        for node, function in _nodes(tree):
-            found.setdefault(function, Counter()).update(_words(node, names))
-        return found
+        for each in _nodes(tree):
+            words.setdefault(each.owner, Counter()).update(_words(each.node, names))
+            if name := _called(each.node):
+                called.setdefault(each.runs_in, defaultdict(float))[name] += each.times
+            if isinstance(each.node, _HIDING):
+                called.setdefault(each.runs_in, defaultdict(float))[HIDDEN] += each.times
+        for name in words:
+            called.setdefault(name, defaultdict(float))
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, LookupError):
         return None
+    return _Side(words, called)
 
 
-def _nodes(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
+def _called(node: ast.AST) -> str:
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return IMPORT
+    if not isinstance(node, ast.Call):
+        return ""
+    function = node.func
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else "<call>"
+
+
+class _Place(NamedTuple):
+    """A node. `owner`: the function that it belongs to, `runs_in`: the one that runs it, which for
+    a decorator is another; `times`: how often, in one run."""
+
+    node: ast.AST
+    owner: str
+    prefix: str
+    runs_in: str
+    times: float
+
+
+def _nodes(tree: ast.Module) -> Iterator[_Place]:
     """Every node with the function that runs it. A class body runs where the class stands."""
-    stack: list[tuple[ast.AST, str, str]] = [(tree, MODULE, "")]
+    stack = [_Place(tree, MODULE, "", MODULE, 1.0)]
     for _ in range(_MOST_NODES):
         if not stack:
             return
-        node, function, prefix = stack.pop()
-        yield node, function
+        place = stack.pop()
+        yield place
+        node, owner, prefix, runs_in, times = place
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             own = _checked(prefix + node.name)
-            yield ast.Pass(), own  # so that it is known, whatever it does
+            yield _Place(ast.Pass(), own, prefix, own, 1.0)  # so that it is known, whatever it does
             for each in node.decorator_list:
                 # What wraps a function belongs to it, whoever runs the decorator.
-                stack.append((each, own, prefix))
+                stack.append(_Place(each, own, prefix, runs_in, times))
                 if _name(each).rpartition(".")[2] in _CACHES:
-                    yield ast.Constant(Token.CACHED), own
-            stack += [(each, function, prefix) for each in _defaults(node.args)]
-            stack += [(each, own, f"{own}.<locals>.") for each in node.body]
+                    yield _Place(ast.Constant(Token.CACHED), own, prefix, own, 1.0)
+            stack += [place._replace(node=each) for each in _defaults(node.args)]
+            inner = f"{own}.<locals>."
+            stack += [_Place(each, own, inner, own, 1.0) for each in node.body]
         elif isinstance(node, ast.ClassDef):
-            stack += [(each, function, prefix) for each in (*node.decorator_list, *node.bases)]
+            stack += [place._replace(node=each) for each in (*node.decorator_list, *node.bases)]
             inner = _checked(f"{prefix}{node.name}.")
-            stack += [(each, function, inner) for each in node.body]
+            stack += [_Place(each, owner, inner, runs_in, times) for each in node.body]
         else:
-            stack += [(each, function, prefix) for each in ast.iter_child_nodes(node)]
+            if isinstance(node, _LOOPS):
+                times = min(times * _LOOP, _MOST_TIMES)
+            stack += [
+                _Place(each, owner, prefix, runs_in, times) for each in ast.iter_child_nodes(node)
+            ]
 
 
 def _checked(name: str) -> str:

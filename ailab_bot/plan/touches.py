@@ -14,14 +14,13 @@ from ailab_bot.model.change import Change, ChangedFile, ChangeKind
 from ailab_bot.plan import lockfiles
 from ailab_bot.plan.codecompare import MODULE, CodeDifference, compare_code
 from ailab_bot.plan.index import Bits, FootprintIndex
+from ailab_bot.plan.pythons import oldest_python, with_short_names
 from ailab_bot.plan.relation import How, Touch
 from ailab_bot.plan.sets import by_share
 from ailab_bot.plan.shadowing import Folders, Imports, folders_above, source_of, stem
 
 #: Compile Python code to machine code: functions run that no one sees running.
 _COMPILERS = ("numba", "taichi", "pythran")
-#: The first Python whose code objects know `Trainer.fit` from `fit`.
-_QUALIFIED_NAMES = (3, 11)
 
 
 @dataclass
@@ -51,12 +50,8 @@ class Touches:
             self._asked[name.lower()] |= who
         self._above: dict[str, Bits] | None = None
         self._imports = Imports(self.index, self.folders)
-        self._python = _oldest_python(self.index)
-        #: Whose interpreters told only the last word of a function's name.
-        self._short_names: Bits = 0
-        for text, who in self.index.pythons.items():
-            if (_version(text) or (0, 0)) < _QUALIFIED_NAMES:
-                self._short_names |= who
+        self._python = oldest_python(self.index)
+        self._short_names = with_short_names(self.index)
 
     def touch(self, touch: Touch, who: Bits) -> None:
         if who:
@@ -280,14 +275,3 @@ class Touches:
             # What is below it may have grown a module.
             hides = self._imports.hidden_by(path, is_link=True)
             self.touch(Touch(path, How.APPEARS, detail="it may hide a module"), hides)
-
-
-def _oldest_python(index: FootprintIndex) -> tuple[int, int] | None:
-    return min((each for text in index.pythons if (each := _version(text))), default=None)
-
-
-def _version(text: str) -> tuple[int, int] | None:
-    parts = text.split(".")
-    if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
-        return None
-    return int(parts[0]), int(parts[1])

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from expected_calls import Growth, growth_of
 from stored import HERE, History, read_history, read_lines
 
 from ailab_bot.measure.changes import read_blobs, read_change, read_folders
@@ -27,27 +26,34 @@ from ailab_bot.measure.git import Repository
 from ailab_bot.model.change import Change
 from ailab_bot.model.footprint import Footprint
 from ailab_bot.plan.features import ChangeFacts, facts_of
+from ailab_bot.plan.growth import expected_parts, growth_of
 from ailab_bot.plan.index import FootprintIndex
 from ailab_bot.plan.relate import Folders, relate
 from ailab_bot.plan.relation import Finding, How, Relation, Touch
-from ailab_bot.plan.tokens import Token, Tokens
+from ailab_bot.plan.tokens import Calls, Token, Tokens
 
 #: Commits between two refreshes of the footprints that the second relation uses.
 NIGHTLY = 20
 
 
 @dataclass(frozen=True)
+class Told:
+    """By scenario the finding, and of its calls the part that comes or goes."""
+
+    findings: Mapping[str, Finding]
+    expected: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Commit:
-    """A commit against the one before. `fresh`, `nightly`: findings by scenario. `growth`: see
-    `expected_calls`."""
+    """A commit against the one before. `fresh`, `nightly`: what these footprints tell."""
 
     sha: str
     parent: str
     when: datetime
     facts: ChangeFacts
-    fresh: Mapping[str, Finding]
-    nightly: Mapping[str, Finding]
-    growth: Mapping[str, Growth]
+    fresh: Told
+    nightly: Told
 
 
 def derive(history: History, clone: Path) -> Iterator[Commit]:
@@ -82,41 +88,20 @@ def of_commit(
     }
     every = (change, *since.values())
     sources = read_blobs(repository, _blobs(every))
-    findings = [
-        relate(
-            change,
-            sources,
-            FootprintIndex.of(known.values()),
-            history.scenarios,
-            {},
-            since,
-            folders,
-        )
-        for known in (footprints_at(history, parent), night)
-    ]
     seconds = int(repository.git("log", "-1", "--format=%ct", sha))
-    return Commit(
-        sha, parent, datetime.fromtimestamp(seconds, UTC),
-        facts_of(change, sources.get, _lines(repository, parent, sha)), *findings,
-        _growth(change, sources),
-    )  # fmt: skip
+    facts = facts_of(change, sources.get, _lines(repository, parent, sha))
+    growth = growth_of(facts.calls)
+    told = []
+    for known in (footprints_at(history, parent), night):
+        index = FootprintIndex.of(known.values())
+        findings = relate(change, sources, index, history.scenarios, {}, since, folders)
+        told.append(Told(findings, expected_parts(growth, index)))
+    return Commit(sha, parent, datetime.fromtimestamp(seconds, UTC), facts, *told)
 
 
 def _blobs(changes: tuple[Change, ...]) -> set[str]:
     files = [each for change in changes for each in change.files if each.is_plain]
     return {blob for each in files for blob in (each.old_blob, each.new_blob)} - {""}
-
-
-def _growth(change: Change, sources: Mapping[str, bytes]) -> dict[str, Growth]:
-    files = [each for each in change.files if each.is_plain and each.path.endswith(".py")]
-    return growth_of(
-        {
-            each.old_path or each.path: (
-                sources.get(each.old_blob, b""), sources.get(each.new_blob, b""),
-            )
-            for each in files
-        }
-    )  # fmt: skip
 
 
 def _lines(repository: Repository, parent: str, sha: str) -> int:
@@ -133,9 +118,8 @@ def to_row(commit: Commit) -> dict[str, Any]:
         "sha": commit.sha, "parent": commit.parent, "when": int(commit.when.timestamp()),
         "paths": list(facts.paths), "lines": facts.lines,
         "tokens": {path: _of_tokens(each) for path, each in facts.tokens.items()},
-        "fresh": {name: _of_finding(each) for name, each in commit.fresh.items()},
-        "nightly": {name: _of_finding(each) for name, each in commit.nightly.items()},
-        "growth": commit.growth,
+        "counted": sorted(facts.calls),
+        "fresh": _of_told(commit.fresh), "nightly": _of_told(commit.nightly),
     }  # fmt: skip
 
 
@@ -147,16 +131,23 @@ def of_row(row: Mapping[str, Any]) -> Commit:
         )
         for path, (by_function, appeared, imports) in row["tokens"].items()
     }  # fmt: skip
-    findings = [
-        {name: _finding(each) for name, each in row[kind].items()} for kind in ("fresh", "nightly")
-    ]
-    growth = {
-        path: {name: (up, down) for name, (up, down) in rows.items()}
-        for path, rows in row["growth"].items()
-    }
     when = datetime.fromtimestamp(row["when"], UTC)
-    facts = ChangeFacts(tuple(row["paths"]), tokens, row["lines"])
-    return Commit(row["sha"], row["parent"], when, facts, *findings, growth)
+    # Of the calls the sum that was expected is kept, and which files were read for it.
+    calls = dict.fromkeys(row["counted"], Calls())
+    facts = ChangeFacts(tuple(row["paths"]), tokens, row["lines"], calls)
+    return Commit(
+        row["sha"], row["parent"], when, facts, _told(row["fresh"]), _told(row["nightly"])
+    )
+
+
+def _of_told(told: Told) -> list[Any]:
+    expected = {name: float(f"{part:.3g}") for name, part in sorted(told.expected.items())}
+    return [{name: _of_finding(each) for name, each in told.findings.items()}, expected]
+
+
+def _told(row: list[Any]) -> Told:
+    findings, expected = row
+    return Told({name: _finding(each) for name, each in findings.items()}, expected)
 
 
 def _of_tokens(tokens: Tokens) -> list[Any]:

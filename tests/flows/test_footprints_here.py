@@ -98,6 +98,27 @@ def test_footprints_tell_which_scenarios_a_change_can_move(platform: Path) -> No
     assert git(platform, "status", "--porcelain") == "", "a recording leaves nothing in the tree"
 
 
+def test_calls_that_a_change_adds_weigh_by_how_often_the_function_ran(platform: Path) -> None:
+    shared = "def often():\n    pass\n\n\ndef once():\n    pass\n"
+    hot, cold = (
+        f"import shared\n\n\ndef fit():\n    for _ in range({often}):\n        shared.often()\n"
+        "    shared.once()\n"
+        for often in (400, 1)
+    )
+    files = {"shared.py": shared, "ads_model.py": hot, "news_model.py": cold}
+    commit(platform, files, "Shared code")
+    git(platform, "checkout", "--quiet", "-b", "busier")
+    commit(platform, {"shared.py": shared.replace("pass", "abs(1)", 1)}, "Often does more")
+    git(platform, "checkout", "--quiet", "main")
+    ailab(platform, "footprint", "main")
+
+    document = planned(platform, "busier")
+
+    chance = {row["scenario"]: row["probability"] for row in document["scenarios"]}
+    assert taken(document) == set(NAMES)
+    assert chance["ads"] > 2 * chance["news"]
+
+
 def test_a_scenario_that_was_asked_for_is_taken_whatever_is_proved(platform: Path) -> None:
     ailab(platform, "footprint", "--quiet")
     made = ailab(platform, "plan", "main", "docs", "--scenario", "news", "--json", "-")

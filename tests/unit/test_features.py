@@ -15,6 +15,7 @@ from ailab_bot.model.signature import Likeness
 from ailab_bot.plan.features import (
     INDEX,
     NAMES,
+    VERSION,
     ChangeFacts,
     Surroundings,
     facts_of,
@@ -26,7 +27,7 @@ from ailab_bot.plan.features import (
 from ailab_bot.plan.past import Outcome, Past
 from ailab_bot.plan.planlog import MOST_CHOICES, body_of, choices_of
 from ailab_bot.plan.relation import Finding, How, Relation, Touch
-from ailab_bot.plan.tokens import LARGEST_BYTES, NOTHING, Token, _name, tokens_of
+from ailab_bot.plan.tokens import LARGEST_BYTES, NOTHING, Calls, Token, _name, tokens_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -193,7 +194,33 @@ def test_opened_files_are_told_apart_by_their_kind(path: str, config: int, data:
     assert (row["config_file"], row["data_file"], row["content"]) == (config, data, 1)
 
 
+def test_of_files_whose_calls_are_known_the_share_is_another_number() -> None:
+    facts = ChangeFacts(("src/m.py", "src/n.py"), calls={"src/m.py": Calls()})
+    row = row_of(CODE, Touch("src/n.py", How.CODE, ("f",), 0.01), facts=facts)
+    assert row["share"] == pytest.approx(0.01)
+    assert row["counted_share"] == pytest.approx(3)
+
+
+def test_expected_calls_are_decades_above_what_nobody_would_notice() -> None:
+    for part, decades in ((0.0, 0), (1e-6, 0), (1e-3, 2), (1.0, 5)):
+        assert row_of(CODE, around=Surroundings(expected={"a": part}))["expected"] == decades
+    assert row_of(CODE)["expected"] == 0
+
+
+def test_calls_are_counted_for_the_path_that_the_footprint_knows() -> None:
+    blobs = {"o": b"def f(): pass", "n": b"def f(): g()", "bad": b"def"}
+    files = (
+        ChangedFile("b.py", ChangeKind.RENAMED, "a.py", "100644", "100644", "o", "n"),
+        ChangedFile("c.py", ChangeKind.MODIFIED, "", "100644", "100644", "gone", "n"),
+        ChangedFile("d.py", ChangeKind.MODIFIED, "", "100644", "100644", "o", "bad"),
+    )
+    facts = facts_of(Change("0" * 40, "1" * 40, files), blobs.get)
+    assert facts.calls == {"a.py": Calls({"f": {"g": 1.0}})}
+
+
 def test_proofs_and_ignorance_are_named() -> None:
+    assert row_of(relation=Relation.STALE)["stale"] == 1
+    assert row_of(relation=Relation.STALE)["unknown"] == 0
     assert row_of(relation=Relation.DORMANT)["proved"] == 1
     assert row_of(relation=Relation.UNKNOWN)["unknown"] == 1
     assert row_of(CODE)["proved"] == row_of(CODE)["unknown"] == 0
@@ -305,7 +332,7 @@ def test_of_a_huge_plan_a_fair_part_is_logged() -> None:
     [
         {}, {"choices": 3}, {"choices": [3, {}, {"scenario": "a"}]},
         {"choices": [{"scenario": "a", "taken": 1}]},
-        {"features": 1, "choices": [{"scenario": "a", "taken": True, "features": [99, 1]}]},
+        {"features": VERSION, "choices": [{"scenario": "a", "taken": True, "features": [99, 1]}]},
     ],
 )  # fmt: skip
 def test_what_is_no_choice_is_passed_over(body: dict[str, object]) -> None:
@@ -317,6 +344,6 @@ def test_numbers_out_of_range_are_not_believed() -> None:
         "scenario": "a", "taken": True, "propensity": 1.5, "probability": True,
         "cost_s": float("inf"), "features": [INDEX["share"], float("nan")], "paths": [1],
     }  # fmt: skip
-    (choice,) = choices_of({"features": 1, "choices": [row]})
+    (choice,) = choices_of({"features": VERSION, "choices": [row]})
     assert (choice.propensity, choice.probability, choice.cost_s) == (None, None, None)
     assert (choice.features, choice.paths) == ((), ())

@@ -419,13 +419,14 @@ def test_an_old_footprint_proves_only_what_held_until_base() -> None:
     for since, relation in (
         ({OLDER: apart}, Relation.APART),
         ({OLDER: same}, Relation.APART),
-        ({OLDER: touching}, Relation.UNKNOWN),
-        ({}, Relation.UNKNOWN),
+        ({OLDER: touching}, Relation.STALE),
+        ({}, Relation.STALE),
     ):
         found = finding(modified("docs/a"), of=of, moved_since=since)
         assert found.relation is relation
-        if relation is Relation.UNKNOWN:
-            assert found.reason == "its footprint is older than what it runs"
+        assert found.relation.is_proof == (relation is Relation.APART)
+        if relation is Relation.STALE:
+            assert "older than what it runs" in found.reason
         touched = finding(modified("data/x.csv"), of=of, moved_since=since)
         assert touched.relation is Relation.TOUCHED
 

@@ -7,7 +7,6 @@ import selection_real  # first: it makes the modules beside the histories import
 from confirm import chosen
 from derive import of_row
 from derive import to_row as commit_row
-from expected_calls import growth_of
 from footprints import apply, difference, from_row, signature_of, signature_row, to_row
 from selection_real import (
     Rates,
@@ -21,6 +20,7 @@ from selection_real import (
 from stored import history_of, moved_by
 
 from ailab_bot.model.footprint import Executed, Footprint, Signature, Use
+from ailab_bot.plan.features import INDEX
 from ailab_bot.plan.past import Outcome
 
 SIGNATURE = Signature(100, 6000, 4000, 3, 5000, 0, "aa")
@@ -144,9 +144,12 @@ def test_a_pair_is_affected_by_its_counts_and_judged_with_the_footprint_before()
         {
             "sha": "b" * 40, "parent": "a" * 40, "when": 0, "paths": ["pkg/a.py"], "lines": 3,
             "tokens": {"pkg/a.py": [{"<module>": ["import"]}, [], ["json"]]},
-            "fresh": {"train": ["touched", "", [["pkg/a.py", "code", ["C.f"], 0.03, ""]]]},
-            "nightly": {"train": ["unknown", "", []]},
-            "growth": {"pkg/a.py": {"C.f": [10.0, 2.0], "<module>": [0.0, 4.0], "g": [99.0, 0.0]}},
+            "counted": ["pkg/a.py"],
+            "fresh": [
+                {"train": ["touched", "", [["pkg/a.py", "code", ["C.f"], 0.03, ""]]]},
+                {"train": 0.01},
+            ],
+            "nightly": [{"train": ["stale", "", []]}, {}],
         }
     )  # fmt: skip
 
@@ -154,7 +157,7 @@ def test_a_pair_is_affected_by_its_counts_and_judged_with_the_footprint_before()
 
     assert pair.moved_by == 0.02
     assert pair.overlap == 1
-    assert pair.expected == 70 / 10_000  # f ran 7 times; g never did
+    assert pair.cold[INDEX["expected"]] == 3.0
     assert not pair.proved
     assert costs_of(history) == {"train": 0.2}
     assert of_row(commit_row(commit)) == commit
@@ -197,28 +200,3 @@ def test_a_limit_is_set_on_the_past_and_spends_what_the_future_asks_for() -> Non
     found, spent = recall_by_limit(past, np.array([0.8, 0.6, 0.7, 0.1]), moved, costs, 0.5)
 
     assert (found, spent) == (1, 0.75)
-
-
-def test_calls_that_a_function_has_more_count_and_in_a_loop_threefold() -> None:
-    old = b"def f(x):\n    return x\n"
-    new = b"def f(x):\n    g(x)\n    for y in x:\n        h(y)\n    return x\n"
-
-    rows = growth_of({"a.py": (old, new)})["a.py"]
-
-    assert rows == {"f": (1 + 3 + 0.2, 0)}
-
-
-def test_what_a_new_function_does_belongs_to_who_calls_it() -> None:
-    old = b"def f(x):\n    return x\n"
-    new = b"def f(x):\n    return g(x)\ndef g(x):\n    return [h(y) for y in x]\n"
-
-    rows = growth_of({"a.py": (old, new)})["a.py"]
-
-    assert rows == {"f": (1 + 3, 0)}
-
-
-def test_the_same_calls_in_another_order_are_no_growth() -> None:
-    old = b"def f(x):\n    a(x)\n    b(x)\n"
-    new = b"def f(x):\n    b(x)  # first\n    a(x)\n"
-
-    assert growth_of({"a.py": (old, new), "bad.py": (b"def", b"def f(")}) == {}
