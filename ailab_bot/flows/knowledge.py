@@ -27,7 +27,7 @@ from ailab_bot.plan.index import FootprintIndex
 from ailab_bot.plan.past import TRUTH, Past
 
 #: The ledger's view that plans read. What reads another format has another name.
-SELECTION = "selection-1"
+SELECTION = "selection-2"
 _KINDS = (Kind.FOOTPRINT, Kind.PLAN, Kind.VERDICT)
 #: Without a view so much of the loose ledger is read: a plan must not wait for more.
 _MOST_LOOSE, _LOOSE_DAYS = 5_000, 60

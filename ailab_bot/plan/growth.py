@@ -29,7 +29,7 @@ _WEIGHTS: Mapping[str, float] = MappingProxyType(
     }
 )  # fmt: skip
 #: Of more changed functions, those that grow most: the others of so many would say the same.
-_MOST_FUNCTIONS = 2000
+_MOST_FUNCTIONS = 500
 
 
 def growth_of(calls: Mapping[str, Calls]) -> Growth:
@@ -79,10 +79,16 @@ def expected_parts(growth: Growth, index: FootprintIndex) -> dict[str, float]:
             if last != name and last in ran and short:
                 rows.append((up, down, ran[last], short))
     rows.sort(key=lambda each: -max(each[:2]))
+    # Functions that the same scenarios ran as often are taken together.
+    sums: dict[tuple[int, Bits], list[float]] = {}
     for up, down, steps, among in rows[:_MOST_FUNCTIONS]:
         for step, who in steps.items():
-            inside = flags(who & among, size)
-            more[inside] += up * rate_of(step)
-            fewer[inside] += down * rate_of(step)
+            both = sums.setdefault((step, who & among), [0.0, 0.0])
+            both[0] += up
+            both[1] += down
+    for (step, who), (up, down) in sums.items():
+        inside = flags(who, size)
+        more += inside * (up * rate_of(step))
+        fewer += inside * (down * rate_of(step))
     larger = np.maximum(more, fewer)
     return {index.scenarios[number]: float(larger[number]) for number in np.flatnonzero(larger)}

@@ -270,11 +270,13 @@ def _names(tree: ast.Module) -> dict[str, str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for each in node.names:
-                first = each.name.partition(".")[0]
-                found[each.asname or first] = each.name if each.asname else first
+                name = _checked(each.name)
+                first = name.partition(".")[0]
+                found[each.asname or first] = name if each.asname else first
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            module = _checked(node.module)
             for each in node.names:
-                found[each.asname or each.name] = f"{node.module}.{each.name}"
+                found[each.asname or each.name] = f"{module}.{each.name}"
     return found
 
 

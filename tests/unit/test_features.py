@@ -124,6 +124,8 @@ def test_names_that_would_be_repeated_without_end_give_nothing() -> None:
     assert tokens_of(None, f"class {'A' * 400}{method}".encode()).appeared
     assert tokens_of(None, f"class {'A' * 600}{method}".encode()) == NOTHING
     assert tokens_of(None, f"def {'f' * 600}(): open(x)".encode()) == NOTHING
+    for line in (f"from {'m' * 600} import x", f"import {'m' * 600} as x", f"import {'m' * 600}"):
+        assert tokens_of(None, line.encode()) == NOTHING
 
 
 @given(st.binary(max_size=200), st.text(max_size=200))

@@ -139,7 +139,7 @@ def test_of_very_many_functions_those_that_grow_most_are_looked_at() -> None:
 
     part = expected_parts({"a.py": rows}, index)["train"]
 
-    assert part == pytest.approx((50 + 1999 * 0.01) / 10_000, rel=0.47)
+    assert part == pytest.approx((50 + 499 * 0.01) / 10_000, rel=0.47)
 
 
 def test_calls_alone_say_nothing_of_files_that_are_not_there_at_base() -> None:
