@@ -26,7 +26,13 @@ from pathlib import Path
 
 from ailab_bot.gh.client import Run
 from ailab_bot.ledger.git_branch import append
-from ailab_bot.ledger.places import LedgerError, Place, RecordConflictError, is_place
+from ailab_bot.ledger.places import (
+    DamagedViewError,
+    LedgerError,
+    Place,
+    RecordConflictError,
+    is_place,
+)
 from ailab_bot.ledger.reading import Entry, list_entries, list_since, read_entries
 from ailab_bot.ledger.records import (
     CHANGE,
@@ -212,8 +218,11 @@ def _newest(
 
 
 def build_durations(previous: bytes | None, records: Iterator[Record]) -> bytes:
-    """The view DURATIONS: by scenario the last runs, each with its attempt and seconds."""
-    known = (_durations_of(previous) if previous else None) or {}
+    """The view DURATIONS: by scenario the last runs, each with its attempt and seconds.
+    DamagedViewError, see `Build`."""
+    known = _durations_of(previous) if previous is not None else {}
+    if known is None:
+        raise DamagedViewError(DURATIONS)
     latest = {scenario: dict(runs) for scenario, runs in known.items()}
     for record in records:
         if record.kind is not Kind.VERDICT or not record.scenario:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ailab_bot.flows.train import labels_of
-from ailab_bot.ledger.places import LedgerError
+from ailab_bot.ledger.places import DamagedViewError, LedgerError
 from ailab_bot.ledger.reading import Entry, list_since, read_entries
 from ailab_bot.ledger.records import BASELINE_ORIGINS, Kind, Origin, Record, split_name
 from ailab_bot.model import strictjson
@@ -180,13 +180,13 @@ def _real_s(record: Record) -> float:
 
 
 def build_selection(previous: bytes | None, records: Iterator[Record]) -> bytes:
-    """The view SELECTION: three documents, a line each."""
+    """The view SELECTION: three documents, a line each. DamagedViewError, see `Build`."""
     known = Knowledge()
-    if previous:
+    if previous is not None:
         try:
             known = knowledge_from_view(previous)
-        except BadJsonError:
-            known = Knowledge()
+        except BadJsonError as error:
+            raise DamagedViewError(SELECTION) from error
     return knowledge_to_view(known.with_records(records))
 
 

@@ -42,7 +42,7 @@ from ailab_bot.plan.shards import EXPECTED_S
 MOST_ORIGINS = 8
 #: Sources of a change that are parsed, one and all: a stranger may have written them, and the job
 #: that decides reads them too. What is beyond counts as touched.
-LARGEST_SOURCE_BYTES, MOST_SOURCE_BYTES = 192 << 10, 6 << 20
+LARGEST_SOURCE_BYTES, MOST_SOURCE_BYTES = 192 << 10, 4 << 20
 #: Without a release's measurement a scenario is expected to take no longer than this many seconds:
 #: the other figures are pull requests' own.
 _MOST_UNPROVED_S = 10 * EXPECTED_S
@@ -151,6 +151,7 @@ def select_scenarios(
     """
     from ailab_bot.plan.growth import expected_parts, growth_of
     from ailab_bot.plan.predict import predict
+    from ailab_bot.plan.sets import members
 
     settings = definitions.config.selection
     check_smoke(definitions)
@@ -160,16 +161,17 @@ def select_scenarios(
     findings = _findings(evidence, [scenarios[name] for name in open_], homes)
     past = evidence.knowledge.past
     facts = facts_of(evidence.change, evidence.sources.get)
+    index = evidence.knowledge.index
     around = Surroundings(
+        loads={name: members(index, index.modules.get(name, 0)) for name in facts.imports},
         near=near_of(facts.paths, homes),
-        expected=expected_parts(growth_of(facts.calls), evidence.knowledge.index),
+        expected=expected_parts(growth_of(facts.calls), index),
     )
     rows = rows_of(facts, findings, past, evidence.when, around)
     model, remark = _model(definitions.config)
     basis = _basis(evidence, open_, model) + remark
     if not narrow:
         return Selected(tuple(choices), basis, rows, findings)
-    index = evidence.knowledge.index
     widths = dict(zip(index.scenarios, index.counts, strict=True))
     chances = predict([rows[name] for name in open_], model)
     candidates = [

@@ -23,6 +23,7 @@ from ailab_bot.ledger.places import (
     ARCHIVE,
     RECORDS,
     VIEW,
+    DamagedViewError,
     LedgerError,
     Place,
     check_place,
@@ -62,7 +63,8 @@ KEEP_DAYS = 45
 #: A view that nobody has made anew for so long belongs to an older ailab.
 _VIEW_DAYS = 45
 
-#: From the view before, None where there is none, and the records since, to the view.
+#: From the view before, None where there is none, and the records since, to the view. It raises
+#: DamagedViewError where the view before is none: then it gets all records.
 Build = Callable[[bytes | None, Iterator[Record]], bytes]
 
 
@@ -263,14 +265,10 @@ def _views(
     made: dict[str, bytes] = {}
     before = dict(_views_known(git, tip, views))
     for name, build in views.items():
-        view = before.get(name)
-        parts = () if view else list_parts(git.here, tip)
-        entries = list_since(git.here, tip, name).entries if view else list_entries(git.here, tip)
-        if view and not entries:
-            continue
-        git.fetch_blobs([each.blob for each in (*parts, *entries)])
         own: Counter[str] = Counter()
-        data = build(view.data if view else None, _records(git, parts, entries, own))
+        data = _built(git, tip, name, before.get(name), build, own)
+        if data is None:
+            continue
         if len(data) > LARGEST_VIEW_BYTES:
             raise LedgerError(
                 f"the view `{name}` became too large",
@@ -281,6 +279,24 @@ def _views(
         for reason, count in own.items():
             skipped[reason] = max(skipped[reason], count)
     return made
+
+
+def _built(
+    git: Scratch, tip: str, name: str, view: View | None, build: Build, skipped: Counter[str]
+) -> bytes | None:
+    """None where the view holds all already. One that is damaged is made of everything."""
+    if view:
+        entries = list_since(git.here, tip, name).entries
+        git.fetch_blobs([each.blob for each in entries])
+        try:
+            data = build(view.data, _records(git, (), entries, skipped))
+        except DamagedViewError:
+            skipped.clear()
+        else:
+            return data if entries else None
+    parts, entries = list_parts(git.here, tip), list_entries(git.here, tip)
+    git.fetch_blobs([each.blob for each in (*parts, *entries)])
+    return build(None, _records(git, parts, entries, skipped))
 
 
 def _records(

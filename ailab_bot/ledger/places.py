@@ -29,6 +29,10 @@ class LedgerError(RunnerError):
     """The ledger cannot be reached, read or written now; the same call may succeed later."""
 
 
+class DamagedViewError(Exception):
+    """What lies under a view's name is not what its build made; it is made anew of all records."""
+
+
 class RecordConflictError(UserError):
     """There is already another record under this name. `place` says which."""
 

@@ -42,7 +42,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from ailab_bot.errors import UserError
 from ailab_bot.ledger.compaction import Build, Compacted
-from ailab_bot.ledger.places import LedgerError, RecordConflictError, check_place
+from ailab_bot.ledger.places import (
+    DamagedViewError,
+    LedgerError,
+    RecordConflictError,
+    check_place,
+)
 from ailab_bot.ledger.records import (
     Kind,
     NotARecordError,
@@ -159,15 +164,16 @@ class SqlStore:
                     select(_VIEWS.c.data, _VIEWS.c.covered).where(_VIEWS.c.name == name)
                 ).one_or_none()
                 last, after = _last(connection), row.covered if row else 0
-                if row and last == after:
+                if row and last == after and _is_whole(build, bytes(row.data)):
                     continue
                 own: Counter[str] = Counter()
-                records = _between(connection, after, last, own)
-                values = {
-                    "covered": last,
-                    "made": now,
-                    "data": build(bytes(row.data) if row else None, records),
-                }
+                try:
+                    records = _between(connection, after, last, own)
+                    data = build(bytes(row.data) if row else None, records)
+                except DamagedViewError:
+                    own.clear()
+                    data = build(None, _between(connection, 0, last, own))
+                values = {"covered": last, "made": now, "data": data}
                 # What a view says follows from the records; it is the one thing to be replaced.
                 connection.execute(
                     insert(_VIEWS)
@@ -195,6 +201,14 @@ class SqlStore:
                 advice=f"Is the server up, and are address and rights in {URL_VARIABLE} right? "
                 "Nothing was written.",
             ) from None
+
+
+def _is_whole(build: Build, data: bytes) -> bool:
+    try:
+        build(data, iter(()))
+    except DamagedViewError:
+        return False
+    return True
 
 
 def open_store(url: str) -> SqlStore:

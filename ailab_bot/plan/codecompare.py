@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from types import CodeType
 
 from ailab_bot.plan.oldsyntax import called, is_too_new
+from ailab_bot.plan.parsing import parse
 
 #: Larger sources are not compared; a syntax tree takes about 100 times its source in memory.
 LARGEST_BYTES = 512 << 10
@@ -75,7 +76,7 @@ def compare_code(
     if max(len(old), len(new)) > LARGEST_BYTES:
         return _UNKNOWN
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings():  # of the compiler
             warnings.simplefilter("ignore")
             return _compare(old, new, path, oldest_python or sys.version_info[:2])
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, LookupError):
@@ -83,7 +84,7 @@ def compare_code(
 
 
 def _compare(old: bytes, new: bytes, path: str, python: tuple[int, int]) -> CodeDifference:
-    trees = [ast.parse(each, path, feature_version=python) for each in (old, new)]
+    trees = [parse(each, python=python, path=path) for each in (old, new)]
     # Compiling refuses what the parser lets pass, such as `return` outside of a function.
     codes = [compile(each, path, "exec", dont_inherit=True) for each in (old, new)]
     if is_too_new(trees[0], trees[1], python):

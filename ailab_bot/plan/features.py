@@ -17,18 +17,18 @@ from ailab_bot.model.change import Change
 from ailab_bot.model.signature import Likeness
 from ailab_bot.plan.past import Count, Past, day_of
 from ailab_bot.plan.relation import Finding, How, Relation, Touch
-from ailab_bot.plan.tokens import NOTHING, Calls, Token, Tokens, tokens_of
+from ailab_bot.plan.tokens import NOTHING, Budget, Calls, Token, Tokens, tokens_of
 
 #: Grows when a number's meaning changes, or the list: models of another version are not used.
-VERSION = 2
+VERSION = 3
 _HOWS = tuple(each.value for each in How)
 _TOKENS = tuple(each.value for each in Token)
 NAMES = (
     "proved", "unknown", "stale",
     *_HOWS,  # 1 where anything touches it in this way
-    "share",  # of the traced time in changed executed functions of files whose calls are not known
+    "share",  # of the traced time in changed executed functions whose calls do not tell all
     "log_share",  # decades above SMALLEST_SHARE; 0 where no time was seen there
-    "counted_share",  # decades of the time in those of the other files
+    "counted_share",  # decades of the time in the others
     "module_body",  # a file's own body differs: its imports and constants
     "log_functions", "log_touching",  # of changed functions that ran, of files that touch it
     "config_file", "data_file",  # that were opened
@@ -51,8 +51,9 @@ SMALLEST_SHARE = 1e-4
 SMALLEST_PART = 1e-5
 #: Of more touches of one scenario, these: the others of so many would say the same.
 _MOST_TOUCHES = 100
-#: Changed Python files whose old and new contents are read for tokens, and their bytes.
-_MOST_READ_FILES, _MOST_READ_BYTES = 300, 8 << 20
+#: Changed Python files whose old and new contents are read for tokens, and their bytes: a stranger
+#: can write them so that a megabyte takes the parser 4 seconds.
+_MOST_READ_FILES, _MOST_READ_BYTES = 300, 3 << 20
 #: Strength of the usual rate against what was seen, in outcomes: of a file with a scenario, of a
 #: file, of a scenario.
 _PAIR_STRENGTH, _PATH_STRENGTH, _SCENARIO_STRENGTH = 5.0, 40.0, 20.0
@@ -104,7 +105,7 @@ def facts_of(
     """`read` gives a blob's bytes by its id, None where there is none or it is too large."""
     tokens: dict[str, Tokens] = {}
     calls: dict[str, Calls] = {}
-    spent = 0
+    spent, budget = 0, Budget()
     for file in change.files:
         if not file.path.endswith(".py") or not file.is_plain or not file.new_blob:
             continue
@@ -114,7 +115,7 @@ def facts_of(
         new = read(file.new_blob)
         spent += len(old or b"") + len(new or b"")
         if new is not None:
-            found = tokens[file.path] = tokens_of(old, new)
+            found = tokens[file.path] = tokens_of(old, new, budget)
             if found.calls is not None and (old is not None or not file.old_blob):
                 calls[file.old_path or file.path] = found.calls
     paths = dict.fromkeys(path for file in change.files for path in file.paths)
@@ -188,6 +189,7 @@ def rows_of(
 _Seen = tuple[int, float, int]
 _FLAGS = (*(how.value for how in How), "module_body", "config_file", "data_file", *_TOKENS)
 _BIT = {name: 1 << place for place, name in enumerate(_FLAGS)}
+_NUMBER = _BIT[Token.NUMBER]
 _IMPORTS = _BIT[Token.IMPORT] | _BIT[Token.HEAVY_IMPORT]
 
 
@@ -202,7 +204,8 @@ def _of_finding(
         if own is None:
             own = seen[id(touch)] = _of_touch(touch, facts.tokens.get(touch.path, NOTHING))
         flags |= own[0]
-        shares[touch.path in facts.calls] += own[1]
+        # Another number may mean another length of a loop, which no count of calls tells.
+        shares[touch.path in facts.calls and not own[0] & _NUMBER] += own[1]
         functions += own[2]
     share, counted = (min(1.0, each) for each in shares)
     on = [float(flags >> place & 1) for place in range(len(_FLAGS))]

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from ailab_bot.model.change import Change, ChangeKind
+from ailab_bot.model.change import Change, ChangedFile, ChangeKind
 from ailab_bot.plan import lockfiles
 from ailab_bot.plan.codecompare import MODULE
 from ailab_bot.plan.index import Bits, FootprintIndex
 from ailab_bot.plan.relation import Finding, How, Relation, Touch
 from ailab_bot.plan.sets import by_scenario, first, flags
 from ailab_bot.plan.shadowing import Folders, folders_above
+from ailab_bot.plan.tokens import IMPORT, tokens_of
 from ailab_bot.plan.touches import Touches
 
 #: A reason names so many functions and leaves out the rest.
@@ -55,11 +57,22 @@ def relate(
     for each in change.files:
         work.look_at(each)
     work.look_at_dependencies(change)
-    stale: Bits = 0
+    stale, other = Stale(0, 0), moved_since or {}
     for sha, who in index.shas.items():
         if sha != change.base:
-            stale |= _stale(sha, who, index, sources, moved_since or {})
+            stale = stale.joined(_stale(sha, who, index, sources, other))
     return _findings(work, change, scenarios, definitions, stale)
+
+
+class Stale(NamedTuple):
+    """Whose footprint is older than what the scenario runs; and of these, whose may run files by
+    now that it does not know."""
+
+    changed: Bits
+    grown: Bits
+
+    def joined(self, other: Stale) -> Stale:
+        return Stale(self.changed | other.changed, self.grown | other.grown)
 
 
 def _stale(
@@ -68,15 +81,36 @@ def _stale(
     index: FootprintIndex,
     sources: Mapping[str, bytes],
     moved_since: Mapping[str, Change],
-) -> Bits:
+) -> Stale:
     since = moved_since.get(sha)
     if since is None:
-        return who
+        return Stale(who, who)
     work = Touches(index, sources, None)
     for each in since.files:
         work.look_at(each)
     work.look_at_dependencies(since)
-    return work.touched & who
+    files = {each.path: each for each in since.files}
+    same_imports: dict[str, bool] = {}
+    grown: Bits = 0
+    for touch, own in work.rows:
+        if not own & who & ~grown:
+            continue
+        # By every touch that is no code, and by code that imports more, other files may run by now.
+        if touch.how is How.CODE and touch.path not in same_imports:
+            same_imports[touch.path] = _imports_no_more(files[touch.path], sources)
+        if touch.how is not How.CODE or not same_imports[touch.path]:
+            grown |= own
+    return Stale(work.touched & who, grown & who)
+
+
+def _imports_no_more(file: ChangedFile, sources: Mapping[str, bytes]) -> bool:
+    if file.old_blob not in sources or file.new_blob not in sources:
+        return False
+    calls = tokens_of(sources[file.old_blob], sources[file.new_blob]).calls
+    if calls is None:
+        return False
+    every = [*calls.moved.values(), *calls.bodies.values()]
+    return all(each.get(IMPORT, 0) <= 0 for each in every)
 
 
 def _findings(
@@ -84,7 +118,7 @@ def _findings(
     change: Change,
     scenarios: Sequence[str],
     definitions: Mapping[str, str],
-    stale: Bits,
+    stale: Stale,
 ) -> dict[str, Finding]:
     index = work.index
     numbers = {name: number for number, name in enumerate(index.scenarios)}
@@ -93,7 +127,8 @@ def _findings(
     quiet = [*((path, (), who) for path, who in work.same)]
     first_dormant = first([who for _, _, who in work.dormant], size)
     first_same = first([who for _, _, who in quiet], size)
-    is_stale, unseen = flags(stale, size), first([*index.unseen.values()], size)
+    is_stale, is_grown = flags(stale.changed, size), flags(stale.grown, size)
+    unseen = first([*index.unseen.values()], size)
     why_unseen = [*index.unseen]
     own = _own_files(change, scenarios, definitions)
     cache: dict[tuple[object, ...], Finding] = {}
@@ -116,6 +151,12 @@ def _findings(
             what = why_unseen[unseen[number]]
             cache[key] = Finding(
                 Relation.UNKNOWN, f"its footprint could not see everything: {what}"
+            )
+        elif is_grown[number]:
+            key = ("grown",)
+            cache[key] = Finding(
+                Relation.UNKNOWN,
+                "its footprint is older than what it runs, which may use other files by now",
             )
         elif is_stale[number]:
             key = ("stale",)

@@ -17,7 +17,7 @@ class Relation(StrEnum):
     SAME_CODE = "same_code"  # what is touched compiles to the same code
     DORMANT = "dormant"  # what differs are functions that never ran
     TOUCHED = "touched"
-    STALE = "stale"  # nothing of its footprint is touched, which is older than what it runs
+    STALE = "stale"  # nothing of its footprint is touched; what it runs changed since, in its code
     UNKNOWN = "unknown"  # there is no footprint, or it could not see everything
 
     @property

@@ -7,12 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ailab_bot.plan.index import Bits
+from ailab_bot.plan.index import Bits, FootprintIndex
 
 
 def flags(who: Bits, size: int) -> NDArray[np.bool_]:
     data = np.frombuffer(who.to_bytes(size // 8 + 1, "little"), dtype=np.uint8)
     return np.unpackbits(data, bitorder="little")[:size].view(np.bool_)
+
+
+def members(index: FootprintIndex, who: Bits) -> frozenset[str]:
+    """The names of these scenarios."""
+    if not who:
+        return frozenset()
+    return frozenset(index.scenarios[n] for n in np.flatnonzero(flags(who, len(index.scenarios))))
 
 
 def first(sets: Sequence[Bits], size: int) -> list[int]:

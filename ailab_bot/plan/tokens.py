@@ -9,17 +9,18 @@ what is too large or does not parse gives no tokens, and nothing is ever raised.
 from __future__ import annotations
 
 import ast
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
+from ailab_bot.plan.parsing import parse
+
 #: Larger sources are not looked into: a tree takes about 100 times its source in memory.
 LARGEST_BYTES = 512 << 10
-#: Nodes of a tree that are looked at: 512 KiB of ordinary code have about 150,000.
-_MOST_NODES = 400_000
+#: Nodes that are looked at for one change: a megabyte of ordinary code has about 200,000.
+MOST_NODES = 400_000
 #: Links of `a.b().c()` that are looked at from the end: a file that is one chain takes no minutes.
 _MOST_LINKS = 20
 #: Characters of a qualified name; a class of a longer one would repeat it in thousands of methods.
@@ -40,6 +41,7 @@ class Token(StrEnum):
     CACHED = "cached"
     DEVICE = "device"
     WORKERS = "workers"
+    NUMBER = "number"
 
 
 #: By name that is called, how often a body calls it; a call in a loop counts `_LOOP` times.
@@ -119,6 +121,8 @@ _Times = dict[str, defaultdict[str, float]]
 #: Words of `Called` for what calls without a name: an import statement, and what looks like no call
 #: and may be one, attributes, subscripts, comparisons and operators.
 IMPORT, HIDDEN = "<import>", "<hidden>"
+#: Nodes that say how, and run nothing.
+_MARKS = (ast.expr_context, ast.operator, ast.cmpop, ast.unaryop, ast.boolop)
 _HIDING = (ast.Attribute, ast.Subscript, ast.Compare, ast.BinOp, ast.With, ast.For)
 #: How often the body of a loop runs, where nothing else is known; and at most, in loops in loops.
 _LOOP, _MOST_TIMES = 3.0, 81.0
@@ -126,15 +130,24 @@ _LOOP, _MOST_TIMES = 3.0, 81.0
 
 @dataclass(frozen=True)
 class _Side:
-    """One version of a file. `words`: by function; modules imported stand there as `:name`."""
+    """One version of a file. `words`: by function; modules imported stand there as `:name`, numbers
+    as `#value`."""
 
     words: _Counts
     called: _Times
 
 
-def tokens_of(old: bytes | None, new: bytes | None) -> Tokens:
+@dataclass
+class Budget:
+    """How much of a change is still looked at; shared by its files."""
+
+    nodes: int = MOST_NODES
+
+
+def tokens_of(old: bytes | None, new: bytes | None, budget: Budget | None = None) -> Tokens:
     """What head's version of a file does more often than base's. None: that side has no file."""
-    base, head = _read(old), _read(new)
+    budget = budget or Budget()
+    base, head = _read(old, budget), _read(new, budget)
     if base is None or head is None:
         return NOTHING
     before, after = base.words, head.words
@@ -143,7 +156,9 @@ def tokens_of(old: bytes | None, new: bytes | None) -> Tokens:
         earlier = before.get(name, Counter())
         more = {word for word, number in counts.items() if number > earlier[word]}
         less = {word for word, number in earlier.items() if number > counts[word]}
-        tokens = {Token(word) for word in more if not word.startswith(":")}
+        tokens = {Token(word) for word in more if word[0] not in ":#"}
+        if _numbers(more) and _numbers(less):
+            tokens.add(Token.NUMBER)
         imported = {word[1:] for word in more if word.startswith(":")}
         if imported:
             tokens.add(Token.HEAVY_IMPORT if imported & HEAVY else Token.IMPORT)
@@ -154,6 +169,10 @@ def tokens_of(old: bytes | None, new: bytes | None) -> Tokens:
     imports = _imports(after) - _imports(before)
     appeared = frozenset(after.keys() - before.keys()) - {MODULE}
     return Tokens(found, appeared, frozenset(imports), _calls(base, head))
+
+
+def _numbers(words: set[str]) -> bool:
+    return any(word.startswith("#") for word in words)
 
 
 def _calls(base: _Side, head: _Side) -> Calls:
@@ -174,25 +193,26 @@ def _imports(counts: _Counts) -> set[str]:
     return {word[1:] for each in counts.values() for word in each if word.startswith(":")}
 
 
-def _read(source: bytes | None) -> _Side | None:
+def _read(source: bytes | None, budget: Budget) -> _Side | None:
     """None: it cannot be read."""
     words: _Counts = {MODULE: Counter()}
     called: _Times = {MODULE: defaultdict(float)}
     if source is None:
         return _Side(words, called)
-    if len(source) > LARGEST_BYTES:
+    if len(source) > LARGEST_BYTES or budget.nodes <= 0:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+        tree = parse(source)
         names = _names(tree)
-        for each in _nodes(tree):
-            words.setdefault(each.owner, Counter()).update(_words(each.node, names))
-            if name := _called(each.node):
-                called.setdefault(each.runs_in, defaultdict(float))[name] += each.times
-            if isinstance(each.node, _HIDING):
-                called.setdefault(each.runs_in, defaultdict(float))[HIDDEN] += each.times
+        for node, owner, _, runs_in, times in _nodes(tree, budget):
+            if type(node) is ast.Pass:  # so is every function announced
+                words.setdefault(owner, Counter())
+            elif found := _words(node, names):
+                words.setdefault(owner, Counter()).update(found)
+            if name := _called(node):
+                called.setdefault(runs_in, defaultdict(float))[name] += times
+            if isinstance(node, _HIDING):
+                called.setdefault(runs_in, defaultdict(float))[HIDDEN] += times
         for name in words:
             called.setdefault(name, defaultdict(float))
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, LookupError):
@@ -222,13 +242,16 @@ class _Place(NamedTuple):
     times: float
 
 
-def _nodes(tree: ast.Module) -> Iterator[_Place]:
-    """Every node with the function that runs it. A class body runs where the class stands."""
+def _nodes(tree: ast.Module, budget: Budget) -> Iterator[_Place]:
+    """Every node with the function that runs it. A class body runs where the class stands.
+
+    ValueError where the budget ends."""
     stack = [_Place(tree, MODULE, "", MODULE, 1.0)]
-    for _ in range(_MOST_NODES):
-        if not stack:
-            return
+    while stack:
         place = stack.pop()
+        budget.nodes -= 1
+        if budget.nodes < 0:
+            raise ValueError("too much code")
         yield place
         node, owner, prefix, runs_in, times = place
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -250,7 +273,9 @@ def _nodes(tree: ast.Module) -> Iterator[_Place]:
             if isinstance(node, _LOOPS):
                 times = min(times * _LOOP, _MOST_TIMES)
             stack += [
-                _Place(each, owner, prefix, runs_in, times) for each in ast.iter_child_nodes(node)
+                _Place(each, owner, prefix, runs_in, times)
+                for each in ast.iter_child_nodes(node)
+                if not isinstance(each, _MARKS)
             ]
 
 
@@ -287,6 +312,8 @@ def _words(node: ast.AST, names: Mapping[str, str]) -> list[str]:
         return [] if node.level or not node.module else [":" + node.module.partition(".")[0]]
     if isinstance(node, ast.Constant) and isinstance(node.value, Token):
         return [node.value]
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return [f"#{hash(node.value)}"]
     if isinstance(node, _LOOPS) and _calls_something(node):
         return [Token.LOOP]
     if isinstance(node, ast.Call):

@@ -119,6 +119,26 @@ def test_calls_that_a_change_adds_weigh_by_how_often_the_function_ran(platform: 
     assert chance["ads"] > 2 * chance["news"]
 
 
+def test_an_import_of_what_a_scenario_loads_already_is_less_probable(platform: Path) -> None:
+    files = {
+        "shared.py": "def once():\n    pass\n",
+        "ads_model.py": "import colorsys\nimport shared\n\n\ndef fit():\n    shared.once()\n",
+        "news_model.py": "import chunk_of\nimport shared\n\n\ndef fit():\n    shared.once()\n",
+        "chunk_of.py": "",
+    }
+    commit(platform, files, "Shared code")
+    git(platform, "checkout", "--quiet", "-b", "importing")
+    commit(platform, {"shared.py": "import colorsys\n" + files["shared.py"]}, "Shared imports")
+    git(platform, "checkout", "--quiet", "main")
+    ailab(platform, "footprint", "main")
+
+    chance = {
+        row["scenario"]: row["probability"] for row in planned(platform, "importing")["scenarios"]
+    }
+
+    assert chance["ads"] < chance["news"]
+
+
 def test_a_scenario_that_was_asked_for_is_taken_whatever_is_proved(platform: Path) -> None:
     ailab(platform, "footprint", "--quiet")
     made = ailab(platform, "plan", "main", "docs", "--scenario", "news", "--json", "-")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -18,7 +18,7 @@ from conftest import Backend, git_store
 from ledgers import NOW, counting, everything, key, other_kind, record
 
 from ailab_bot.errors import UserError
-from ailab_bot.ledger.places import RecordConflictError
+from ailab_bot.ledger.places import DamagedViewError, RecordConflictError
 from ailab_bot.ledger.records import Kind, Record
 from ailab_bot.ledger.store import Copied, copy_records
 
@@ -104,6 +104,26 @@ def test_another_view_begins_with_every_record_there_is(backend: Backend) -> Non
     backend.open().compact(NOW, {"count": counting, "other": counting})
     assert backend.open().view("other") == b"101"
     assert backend.open().view("count") == b"101"
+
+
+def test_a_damaged_view_is_made_anew_of_every_record_though_nothing_came(backend: Backend) -> None:
+    def damaged(previous: bytes | None, records: object) -> bytes:
+        return b"nonsense"
+
+    def strict(previous: bytes | None, records: Iterator[Record]) -> bytes:
+        if previous is not None and not previous.isdigit():
+            raise DamagedViewError
+        return counting(previous, records)
+
+    backend.open().append([record(n, days=100) for n in range(1, 6)])
+    backend.open().compact(NOW, {"count": damaged})
+    assert backend.open().compact(NOW, {"count": strict}).views == ("count",)
+    assert backend.open().view("count") == b"5"
+    backend.open().append([record(6)])
+    backend.open().compact(NOW, {"count": damaged})
+    backend.open().append([record(7)])
+    backend.open().compact(NOW, {"count": strict})
+    assert backend.open().view("count") == b"7"
 
 
 def test_a_view_that_cannot_be_made_leaves_everything_as_it_was(backend: Backend) -> None:

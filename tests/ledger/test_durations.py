@@ -13,6 +13,7 @@ from conftest import fetched, git_store
 from ledgers import NOW, other_kind, record
 
 from ailab_bot.flows.history import DURATIONS, MOST_RECORDS, build_durations, expected_s
+from ailab_bot.ledger.places import DamagedViewError
 from ailab_bot.ledger.records import Kind, Record
 
 SCENARIOS = ("eager", "train", "a.b-c")
@@ -95,4 +96,5 @@ def test_a_view_keeps_a_bounded_number_of_runs() -> None:
     data = build_durations(None, iter(record(n) for n in range(1, 100)))
     data = build_durations(data, iter(record(n) for n in range(100, 200)))
     assert json.loads(data) == {"eager": [[n, 1, 10.0 + n] for n in range(190, 200)]}
-    assert build_durations(b"damaged", iter([record(1)])) == b'{"eager":[[1,1,11.0]]}'
+    with pytest.raises(DamagedViewError):
+        build_durations(b"damaged", iter([record(1)]))

@@ -71,6 +71,13 @@ def test_a_new_line_is_recognised_in_its_function_and_an_old_one_is_not(
     assert new_in("<module>", before, after) == set()
 
 
+def test_another_number_is_told_from_one_more() -> None:
+    old = "def f(x):\n    for y in range(10): g(y)"
+    assert new_in("f", old, old.replace("10", "30")) == {Token.NUMBER}
+    assert new_in("f", old, old + "\n    return 3") == set()
+    assert new_in("f", old, old.replace("10", "x")) == set()
+
+
 def test_once_more_is_new_too() -> None:
     assert new_in("f", "def f(): open(1)", "def f():\n open(1)\n open(2)") == {Token.FILES}
 
@@ -203,6 +210,13 @@ def test_of_files_whose_calls_are_known_the_share_is_another_number() -> None:
     assert row["counted_share"] == pytest.approx(3)
 
 
+def test_where_a_number_differs_the_share_of_time_speaks_though_calls_are_known() -> None:
+    tokens = tokens_of(b"def f(): h(range(10))", b"def f(): h(range(30))")
+    facts = ChangeFacts(("src/m.py",), {"src/m.py": tokens}, calls={"src/m.py": Calls()})
+    row = row_of(CODE, facts=facts)
+    assert (row["share"], row["counted_share"], row["new_number"]) == (0.1, 0, 1)
+
+
 def test_expected_calls_are_decades_above_what_nobody_would_notice() -> None:
     for part, decades in ((0.0, 0), (1e-6, 0), (1e-3, 2), (1.0, 5)):
         assert row_of(CODE, around=Surroundings(expected={"a": part}))["expected"] == decades
@@ -218,6 +232,19 @@ def test_calls_are_counted_for_the_path_that_the_footprint_knows() -> None:
     )
     facts = facts_of(Change("0" * 40, "1" * 40, files), blobs.get)
     assert facts.calls == {"a.py": Calls({"f": {"g": 1.0}})}
+
+
+def test_of_a_change_that_is_too_much_the_first_files_are_read() -> None:
+    source = b"f();" * 40_000
+    blobs = {f"n{number}": source + b"\n%d" % number for number in range(8)}
+    files = [
+        ChangedFile(f"{number}.py", ChangeKind.ADDED, new_mode="100644", new_blob=f"n{number}")
+        for number in range(8)
+    ]
+    facts = facts_of(Change("0" * 40, "1" * 40, tuple(files)), blobs.get)
+    assert 0 < len(facts.calls) < 8
+    assert list(facts.calls) == [f"{number}.py" for number in range(len(facts.calls))]
+    assert {each.calls for each in facts.tokens.values() if each == NOTHING} == {None}
 
 
 def test_proofs_and_ignorance_are_named() -> None:

@@ -14,6 +14,7 @@ from ailab_bot.flows.knowledge import (
     knowledge_from_view,
     knowledge_to_view,
 )
+from ailab_bot.ledger.places import DamagedViewError
 from ailab_bot.ledger.records import Kind, Origin, Record
 from ailab_bot.model.footprint import Executed, Footprint, Signature, Use
 from ailab_bot.model.footprintwire import footprint_from_json, footprint_to_json
@@ -169,9 +170,8 @@ def test_what_a_pull_request_says_that_a_scenario_costs_decides_nothing_for_othe
 @pytest.mark.parametrize(
     "data", [b"", b"{}\n{}\n{}\n", b"\xff\n\n\n", b'{"schema": 2, "sources": {}, "spent": []}\n']
 )
-def test_a_view_that_is_none_is_refused_and_made_anew(data: bytes) -> None:
+def test_a_view_that_is_none_is_refused(data: bytes) -> None:
     with pytest.raises(BadJsonError):
         knowledge_from_view(data)
-    assert build_selection(data, iter([record("bert")])) == build_selection(
-        None, iter([record("bert")])
-    )
+    with pytest.raises(DamagedViewError):
+        build_selection(data, iter([record("bert")]))

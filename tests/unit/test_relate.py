@@ -25,6 +25,7 @@ SOURCES = {
     "both": OLD.replace(b"1", b"2"),
     "comment": b"# why\n" + OLD,
     "body": OLD + b"x = 1\n",
+    "importing": OLD.replace(b"    return 1", b"    from . import other\n    return 2", 1),
     "broken": b"def fit(:",
 }
 
@@ -416,16 +417,20 @@ def test_an_old_footprint_proves_only_what_held_until_base() -> None:
     of = footprint(sha=OLDER)
     apart, touching = (Change(OLDER, BASE, (modified(path),)) for path in ("docs/b", "data/x.csv"))
     same = Change(OLDER, BASE, (modified("src/a.py", "comment"),))
+    code = Change(OLDER, BASE, (modified("src/a.py", "fit"),))
+    importing = Change(OLDER, BASE, (modified("src/a.py", "importing"),))
     for since, relation in (
         ({OLDER: apart}, Relation.APART),
         ({OLDER: same}, Relation.APART),
-        ({OLDER: touching}, Relation.STALE),
-        ({}, Relation.STALE),
+        ({OLDER: code}, Relation.STALE),
+        ({OLDER: importing}, Relation.UNKNOWN),
+        ({OLDER: touching}, Relation.UNKNOWN),
+        ({}, Relation.UNKNOWN),
     ):
         found = finding(modified("docs/a"), of=of, moved_since=since)
         assert found.relation is relation
         assert found.relation.is_proof == (relation is Relation.APART)
-        if relation is Relation.STALE:
+        if relation is not Relation.APART:
             assert "older than what it runs" in found.reason
         touched = finding(modified("data/x.csv"), of=of, moved_since=since)
         assert touched.relation is Relation.TOUCHED
