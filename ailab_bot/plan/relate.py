@@ -6,18 +6,20 @@ the blobs that `blobs_wanted` names. Work is done once for each path, on sets of
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ailab_bot.model.change import Change, ChangedFile, ChangeKind
 from ailab_bot.plan import lockfiles
 from ailab_bot.plan.codecompare import MODULE
 from ailab_bot.plan.index import Bits, FootprintIndex
+from ailab_bot.plan.parsing import parse
 from ailab_bot.plan.relation import Finding, How, Relation, Touch
 from ailab_bot.plan.sets import by_scenario, first, flags
-from ailab_bot.plan.shadowing import Folders, folders_above
-from ailab_bot.plan.tokens import IMPORT, tokens_of
+from ailab_bot.plan.shadowing import Folders, folders_above, stem
 from ailab_bot.plan.touches import Touches
 
 #: A reason names so many functions and leaves out the rest.
@@ -58,9 +60,10 @@ def relate(
         work.look_at(each)
     work.look_at_dependencies(change)
     stale, other = Stale(0, 0), moved_since or {}
+    paths = frozenset(path for each in change.files for path in each.paths)
     for sha, who in index.shas.items():
         if sha != change.base:
-            stale = stale.joined(_stale(sha, who, index, sources, other))
+            stale = stale.joined(_stale(sha, who, index, sources, other, paths))
     return _findings(work, change, scenarios, definitions, stale)
 
 
@@ -81,36 +84,53 @@ def _stale(
     index: FootprintIndex,
     sources: Mapping[str, bytes],
     moved_since: Mapping[str, Change],
+    paths: frozenset[str],
 ) -> Stale:
+    """`paths`: of the change. One that was newly imported since may be used by now."""
     since = moved_since.get(sha)
     if since is None:
         return Stale(who, who)
+    modules = frozenset(map(_module, paths)) - {""}
     work = Touches(index, sources, None)
     for each in since.files:
         work.look_at(each)
     work.look_at_dependencies(since)
     files = {each.path: each for each in since.files}
-    same_imports: dict[str, bool] = {}
+    imported: dict[str, frozenset[str]] = {}
     grown: Bits = 0
     for touch, own in work.rows:
-        if not own & who & ~grown:
-            continue
-        # By every touch that is no code, and by code that imports more, other files may run by now.
-        if touch.how is How.CODE and touch.path not in same_imports:
-            same_imports[touch.path] = _imports_no_more(files[touch.path], sources)
-        if touch.how is not How.CODE or not same_imports[touch.path]:
+        if touch.how is How.CODE and touch.path not in imported:
+            imported[touch.path] = _newly_imported(files[touch.path], sources)
+        if touch.path in paths or imported.get(touch.path, frozenset()) & modules:
             grown |= own
     return Stale(work.touched & who, grown & who)
 
 
-def _imports_no_more(file: ChangedFile, sources: Mapping[str, bytes]) -> bool:
-    if file.old_blob not in sources or file.new_blob not in sources:
-        return False
-    calls = tokens_of(sources[file.old_blob], sources[file.new_blob]).calls
-    if calls is None:
-        return False
-    every = [*calls.moved.values(), *calls.bodies.values()]
-    return all(each.get(IMPORT, 0) <= 0 for each in every)
+def _module(path: str) -> str:
+    """The last word by which the file can be imported; empty for what is no source."""
+    plain = PurePosixPath(stem(path))
+    return "" if plain.suffix else plain.parent.name if plain.name == "__init__" else plain.name
+
+
+def _newly_imported(file: ChangedFile, sources: Mapping[str, bytes]) -> frozenset[str]:
+    """Words of the imports that head has and base has not: any may be a module's file."""
+    old, new = (_imported(sources.get(each)) for each in (file.old_blob, file.new_blob))
+    return new - old
+
+
+def _imported(source: bytes | None) -> frozenset[str]:
+    if source is None:
+        return frozenset()
+    try:
+        nodes = list(ast.walk(parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, LookupError):
+        return frozenset()
+    words: set[str] = set()
+    for node in nodes:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            words.update(word for each in node.names for word in each.name.split("."))
+            words.update((getattr(node, "module", None) or "").split("."))
+    return frozenset(words)
 
 
 def _findings(
@@ -156,7 +176,7 @@ def _findings(
             key = ("grown",)
             cache[key] = Finding(
                 Relation.UNKNOWN,
-                "its footprint is older than what it runs, which may use other files by now",
+                "its footprint is older than what it runs, which may use what changes here by now",
             )
         elif is_stale[number]:
             key = ("stale",)

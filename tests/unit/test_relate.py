@@ -423,8 +423,8 @@ def test_an_old_footprint_proves_only_what_held_until_base() -> None:
         ({OLDER: apart}, Relation.APART),
         ({OLDER: same}, Relation.APART),
         ({OLDER: code}, Relation.STALE),
-        ({OLDER: importing}, Relation.UNKNOWN),
-        ({OLDER: touching}, Relation.UNKNOWN),
+        ({OLDER: importing}, Relation.STALE),
+        ({OLDER: touching}, Relation.STALE),
         ({}, Relation.UNKNOWN),
     ):
         found = finding(modified("docs/a"), of=of, moved_since=since)
@@ -437,6 +437,33 @@ def test_an_old_footprint_proves_only_what_held_until_base() -> None:
 
 
 # --- many ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "relation"),
+    [
+        ("src/other.py", Relation.UNKNOWN),
+        ("src/other/__init__.py", Relation.UNKNOWN),
+        ("src/another.py", Relation.STALE),
+        ("docs/other.md", Relation.STALE),
+    ],
+)
+def test_what_a_scenario_imports_since_its_footprint_may_be_what_changes(
+    path: str, relation: Relation
+) -> None:
+    since = Change(OLDER, BASE, (modified("src/a.py", "importing"),))
+    of = footprint(sha=OLDER)
+    found = finding(modified(path), of=of, moved_since={OLDER: since})
+    assert found.relation is relation
+
+
+def test_a_file_that_came_since_and_may_be_found_may_be_what_changes() -> None:
+    since = Change(OLDER, BASE, (added("data/new.csv"),))
+    of = footprint(sha=OLDER)
+    found = finding(modified("data/new.csv"), of=of, moved_since={OLDER: since})
+    assert found.relation is Relation.UNKNOWN
+    other = finding(modified("docs/a"), of=of, moved_since={OLDER: since})
+    assert other.relation is Relation.STALE
 
 
 def test_each_scenario_has_its_own_finding() -> None:
