@@ -112,13 +112,16 @@ def _lines(repository: Repository, parent: str, sha: str) -> int:
 # --- as JSON -----------------------------------------------------------------------------------
 
 
+_SOME = {"some": 1.0}
+
+
 def to_row(commit: Commit) -> dict[str, Any]:
     facts = commit.facts
     return {
         "sha": commit.sha, "parent": commit.parent, "when": int(commit.when.timestamp()),
         "paths": list(facts.paths), "lines": facts.lines,
         "tokens": {path: _of_tokens(each) for path, each in facts.tokens.items()},
-        "counted": sorted(facts.calls),
+        "counted": {path: sorted(each.moved) for path, each in sorted(facts.calls.items())},
         "fresh": _of_told(commit.fresh), "nightly": _of_told(commit.nightly),
     }  # fmt: skip
 
@@ -132,8 +135,8 @@ def of_row(row: Mapping[str, Any]) -> Commit:
         for path, (by_function, appeared, imports) in row["tokens"].items()
     }  # fmt: skip
     when = datetime.fromtimestamp(row["when"], UTC)
-    # Of the calls the sum that was expected is kept, and which files were read for it.
-    calls = dict.fromkeys(row["counted"], Calls())
+    # Of the calls the sum that was expected is kept, and which functions have more or fewer.
+    calls = {path: Calls(dict.fromkeys(names, _SOME)) for path, names in row["counted"].items()}
     facts = ChangeFacts(tuple(row["paths"]), tokens, row["lines"], calls)
     return Commit(
         row["sha"], row["parent"], when, facts, _told(row["fresh"]), _told(row["nightly"])

@@ -144,7 +144,7 @@ def test_a_pair_is_affected_by_its_counts_and_judged_with_the_footprint_before()
         {
             "sha": "b" * 40, "parent": "a" * 40, "when": 0, "paths": ["pkg/a.py"], "lines": 3,
             "tokens": {"pkg/a.py": [{"<module>": ["import"]}, [], ["json"]]},
-            "counted": ["pkg/a.py"],
+            "counted": {"pkg/a.py": ["C.f"]},
             "fresh": [
                 {"train": ["touched", "", [["pkg/a.py", "code", ["C.f"], 0.03, ""]]]},
                 {"train": 0.01},
