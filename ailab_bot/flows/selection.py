@@ -11,9 +11,11 @@ measures and the job that decides find the same. Refuses to overrule people, tie
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from ailab_bot.config import Config
@@ -23,7 +25,7 @@ from ailab_bot.flows.knowledge import Knowledge
 from ailab_bot.flows.train import NAME as MODEL
 from ailab_bot.measure.changes import read_blobs, read_change, read_folders
 from ailab_bot.measure.git import Repository
-from ailab_bot.model.change import Change, ChangedFile
+from ailab_bot.model.change import LINK, Change, ChangedFile
 from ailab_bot.model.exchange import fingerprint
 from ailab_bot.model.learned import LARGEST_BYTES, Learned, learned_from_json
 from ailab_bot.model.report import Choice, Why
@@ -31,6 +33,7 @@ from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.strictjson import BadJsonError
 from ailab_bot.plan.capacity import Candidate, choose
 from ailab_bot.plan.features import Features, Surroundings, facts_of, near_of, rows_of
+from ailab_bot.plan.imports import Tree, imported_near
 from ailab_bot.plan.past import Past
 from ailab_bot.plan.relation import Finding, Relation
 from ailab_bot.plan.setups import is_plain_setup
@@ -43,6 +46,8 @@ MOST_ORIGINS = 8
 #: Sources of a change that are parsed, one and all: a stranger may have written them, and the job
 #: that decides reads them too. What is beyond counts as touched.
 LARGEST_SOURCE_BYTES, MOST_SOURCE_BYTES = 192 << 10, 4 << 20
+#: Characters of the path that a link leads to.
+_LONGEST_LINK = 4096
 #: Without a release's measurement a scenario is expected to take no longer than this many seconds:
 #: the other figures are pull requests' own.
 _MOST_UNPROVED_S = 10 * EXPECTED_S
@@ -58,7 +63,8 @@ _ODD_SETUP = Finding(
 @dataclass(frozen=True)
 class Evidence:
     """What a choice rests on. `since`: by a footprint's commit, what happened from there to base.
-    `sources`: blobs by their ids. `when`: the moment of the ledger, and of the plan."""
+    `sources`: blobs by their ids. `when`: the moment of the ledger, and of the plan.
+    `repository`: where base's other sources are read if they are asked for; None: nowhere."""
 
     knowledge: Knowledge
     change: Change
@@ -66,6 +72,7 @@ class Evidence:
     since: Mapping[str, Change]
     folders: Folders
     when: datetime
+    repository: Repository | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ def gather(
         since,
         Folders(read_folders(repository, base), read_folders(repository, head)),
         when,
+        repository,
     )
 
 
@@ -127,8 +135,12 @@ def _used_first(knowledge: Knowledge) -> Callable[[ChangedFile], tuple[bool, str
 
 
 def _read(repository: Repository, ids: Sequence[str]) -> dict[str, bytes]:
+    return _read_up_to(repository, ids, MOST_SOURCE_BYTES)
+
+
+def _read_up_to(repository: Repository, ids: Sequence[str], budget_bytes: int) -> dict[str, bytes]:
     return read_blobs(
-        repository, ids, largest_bytes=LARGEST_SOURCE_BYTES, budget_bytes=MOST_SOURCE_BYTES
+        repository, ids, largest_bytes=LARGEST_SOURCE_BYTES, budget_bytes=budget_bytes
     )
 
 
@@ -162,9 +174,14 @@ def select_scenarios(
     past = evidence.knowledge.past
     facts = facts_of(evidence.change, evidence.sources.get)
     index = evidence.knowledge.index
+    unknown = {
+        name: (scenarios[name], _directory(definitions, scenarios[name], homes[name]))
+        for name in open_
+        if findings[name].relation is Relation.UNKNOWN
+    }
     around = Surroundings(
         loads={name: members(index, index.modules.get(name, 0)) for name in facts.imports},
-        near=near_of(facts.paths, homes),
+        near=near_of(facts.paths, homes, _imported_near(evidence, facts.paths, unknown)),
         expected=expected_parts(growth_of(facts.calls), index),
     )
     rows = rows_of(facts, findings, past, evidence.when, around)
@@ -268,6 +285,49 @@ def _home(definitions: Definitions, scenario: Scenario, root: Path | None) -> st
     inside = scenario.directory != folder
     place = f"{scenario.directory.name}" if inside else f"{scenario.id}.yml"
     return f"{home}/{folder.name}/{place}".removeprefix("./")
+
+
+def _directory(definitions: Definitions, scenario: Scenario, home: str) -> str:
+    """What `{scenario_dir}` stands for, in the repository."""
+    inside = scenario.directory != definitions.config.scenarios_dir
+    return home if inside else posixpath.dirname(home)
+
+
+def _imported_near(
+    evidence: Evidence, paths: Sequence[str], unknown: Mapping[str, tuple[Scenario, str]]
+) -> dict[str, float]:
+    """How near these scenarios lie to the changed sources in base's graph of imports."""
+    repository = evidence.repository
+    changed = {path for path in paths if path.endswith(".py")}
+    if repository is None or not changed or not unknown:
+        return {}
+    tree = _sources_of(repository, evidence.change)
+    return imported_near(unknown, tree, changed, partial(_read_up_to, repository))
+
+
+def _sources_of(repository: Repository, change: Change) -> Tree:
+    """Base's Python sources and links. What appears is there, too, and is not read: an import that
+    fails at base may find it."""
+    files = {file.path: "" for file in change.files if file.appears and file.path.endswith(".py")}
+    links = {}
+    answer = repository.git_bytes("ls-tree", "-r", "-z", "--full-tree", change.base)
+    for row in filter(None, answer.split(b"\0")):
+        meta, _, name = row.partition(b"\t")
+        mode, kind, blob = meta.decode("ascii").split()
+        path = name.decode("utf-8", "replace")  # as changes are read
+        if mode == LINK:
+            links[path] = blob
+        elif kind == "blob" and path.endswith(".py"):
+            files[path] = blob
+    targets = read_blobs(repository, links.values(), largest_bytes=_LONGEST_LINK)
+    return Tree(
+        files,
+        {
+            path: targets[blob].decode("utf-8", "replace")
+            for path, blob in links.items()
+            if blob in targets
+        },
+    )
 
 
 def _model(config: Config) -> tuple[Learned | None, str]:

@@ -33,7 +33,7 @@ NAMES = (
     "log_functions", "log_touching",  # of changed functions that ran, of files that touch it
     "config_file", "data_file",  # that were opened
     "expected",  # decades of calls that come or go above SMALLEST_PART of all; see growth.py
-    "near",  # for what nothing is known to touch: 1 the same folder, 0 elsewhere
+    "near",  # for what nothing is known to touch: 1 its folder or its script, 0 far from both
     "log_files", "log_lines",  # of the whole change
     "spread",  # part of all scenarios that the change touches
     "pair_history", "path_history", "scenario_history",  # log odds above the usual, smoothed
@@ -122,16 +122,20 @@ def facts_of(
     return ChangeFacts(tuple(paths), tokens, lines, calls)
 
 
-def near_of(paths: Sequence[str], homes: Mapping[str, str]) -> dict[str, float]:
+def near_of(
+    paths: Sequence[str], homes: Mapping[str, str], imported: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """By scenario, how near the nearest changed file lies to its folder: 1 in it, then half as
-    much for each folder between, 0 where nothing but the root is common."""
+    much for each folder between, 0 where nothing but the root is common. Or how near it lies in
+    the graph of imports, `imported` by scenario, where that is nearer."""
     below: dict[str, int] = {}  # by folder, how many folders further down the nearest file lies
     for path in paths:
         steps, folder = 0, posixpath.dirname(path)
         while folder and below.get(folder, steps + 1) > steps:
             below[folder] = steps
             steps, folder = steps + 1, posixpath.dirname(folder)
-    return {name: _near(home, below) for name, home in homes.items()}
+    imported = imported or {}
+    return {name: max(_near(home, below), imported.get(name, 0.0)) for name, home in homes.items()}
 
 
 def _near(home: str, below: Mapping[str, int]) -> float:

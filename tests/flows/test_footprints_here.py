@@ -139,6 +139,30 @@ def test_an_import_of_what_a_scenario_loads_already_is_less_probable(platform: P
     assert chance["ads"] < chance["news"]
 
 
+def test_a_new_scenario_is_likelier_moved_by_what_its_script_imports_through_another_file(
+    platform: Path,
+) -> None:
+    ailab(platform, "footprint", "main")
+    files = {
+        ".ailab/scenarios/far.yml": SCENARIO.format(name="far").replace("far.py", "jobs/far.py"),
+        ".ailab/scenarios/near.yml": SCENARIO.format(name="near").replace(
+            "near.py", "jobs/near.py"
+        ),
+        "jobs/far.py": "import news_model\n",
+        "jobs/near.py": "def main():\n    from steps import fit\n",
+        "jobs/steps.py": "try:\n    import ads_model\nexcept ImportError:\n    pass\n",
+    }
+    commit(platform, files, "Two scenarios that nobody measured yet")
+    git(platform, "checkout", "--quiet", "-b", "fit")
+    commit(platform, {"ads_model.py": MODEL.replace("return 1", "return 3")}, "Another fit")
+
+    document = planned(platform, "fit")
+
+    chance = {row["scenario"]: row["probability"] for row in document["scenarios"]}
+    assert {"far", "near"} <= taken(document)
+    assert chance["news"] < chance["far"] < chance["near"]
+
+
 def test_a_scenario_that_was_asked_for_is_taken_whatever_is_proved(platform: Path) -> None:
     ailab(platform, "footprint", "--quiet")
     made = ailab(platform, "plan", "main", "docs", "--scenario", "news", "--json", "-")
