@@ -223,13 +223,13 @@ def _report(arguments: argparse.Namespace) -> int:
         return report_job(os.environ)
     from pathlib import Path
 
-    from ailab_bot.flows.local import read_plan, report_folders
+    from ailab_bot.flows.local import report_folders
 
     _needs(arguments, "plan")
     for where in (arguments.json, arguments.comment):
         _check_place(where)
     report = report_folders(
-        read_plan(Path(arguments.plan)),
+        Path(arguments.plan),
         [Path(folder) for folder in arguments.folders],
         Path(arguments.repo).absolute(),
         _path(arguments.config),
@@ -439,30 +439,33 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _ledger(arguments: argparse.Namespace) -> int:
-    if arguments.github:
-        from ailab_bot.flows.ledger import compact_job
-
-        return compact_job(os.environ)
     from datetime import UTC, datetime
     from pathlib import Path
 
-    from ailab_bot.flows.ledger import LedgerRequest, kinds_named, run_ledger
-
-    _check_place(arguments.json)
-    told = run_ledger(
-        LedgerRequest(
-            action=arguments.action,
-            repo=Path(arguments.repo).absolute(),
-            target=_path(arguments.target),
-            kinds=kinds_named(arguments.kind),
-            since=arguments.since,
-            form=arguments.format or "",
-            database=arguments.database or "",
-            to=arguments.to or "",
-        ),
-        os.environ,
-        datetime.now(UTC),
+    from ailab_bot.flows.ledger import (
+        LedgerRequest,
+        check_request,
+        compact_job,
+        kinds_named,
+        run_ledger,
     )
+
+    request = LedgerRequest(
+        action=arguments.action,
+        repo=Path(arguments.repo).absolute(),
+        target=_path(arguments.target),
+        kinds=kinds_named(arguments.kind),
+        since=arguments.since,
+        form=arguments.format or "",
+        database=arguments.database or "",
+        to=arguments.to or "",
+        hosted=arguments.github,
+    )
+    if request.hosted:
+        check_request(request)
+        return compact_job(os.environ)
+    _check_place(arguments.json)
+    told = run_ledger(request, os.environ, datetime.now(UTC))
     if not arguments.quiet:
         stream = sys.stderr if arguments.json == "-" else sys.stdout
         _put("".join(f"{line}\n" for line in told.lines), stream)

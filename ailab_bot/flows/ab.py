@@ -24,7 +24,7 @@ from ailab_bot.flows.selection import select_scenarios
 from ailab_bot.measure.environment import interpreter, which_python
 from ailab_bot.measure.git import Repository, open_repository
 from ailab_bot.measure.machine import describe_machine
-from ailab_bot.measure.worktree import cache_folder
+from ailab_bot.measure.worktree import cache_folder, make_folder
 from ailab_bot.model.report import Commit, Plan, Report
 from ailab_bot.model.trial import Arm
 from ailab_bot.plan.select import select
@@ -133,7 +133,7 @@ def new_run_folder() -> Path:
     """Where this run's trials are written while they come; kept, so nothing measured is lost."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     folder = cache_folder() / "runs" / f"{stamp}-{secrets.token_hex(3)}"
-    folder.mkdir(parents=True)
+    make_folder(folder)
     return folder
 
 

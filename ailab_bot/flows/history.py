@@ -121,6 +121,28 @@ def records_of(
     return tuple(record for record in made if is_place(place_of(record)))
 
 
+def plan_of(sha: str, base: str, run: Run, plan_body: Mapping[str, object]) -> tuple[Record, ...]:
+    """The plan alone, of a change of which nothing was measured: without those, what plans leave
+    out would be estimated from the changes that they were less sure of."""
+    if run.conclusion not in ENDED:
+        return ()
+    origin = Origin.MERGE_GROUP if run.event == "merge_group" else Origin.PULL_REQUEST
+    return (
+        Record(
+            sha=sha,
+            base=base,
+            scenario="",
+            run=run.id,
+            attempt=run.attempt,
+            begun=run.created_at,
+            when=run.updated_at,
+            origin=origin,
+            kind=Kind.PLAN,
+            body=plan_body,
+        ),
+    )
+
+
 def write_history(
     ledger: Ledger,
     records: Iterable[Record],
@@ -133,14 +155,16 @@ def write_history(
     A change that is there stays as it was written first: made again it may differ, where the base
     branch's policy has changed since.
     """
-    changes: dict[tuple[str, int, int], dict[Place, str]] = {}
+    changes: dict[tuple[str, int, int], dict[Place, Record]] = {}
     for record in records:
         key = (record.sha, record.run, record.attempt)
-        changes.setdefault(key, {})[place_of(record)] = record_to_json(record)
+        changes.setdefault(key, {})[place_of(record)] = record
     written = 0
-    for texts in changes.values():
+    for own in changes.values():
+        texts = {place: record_to_json(record) for place, record in own.items()}
+        ended = max(record.when for record in own.values())
         try:
-            written += append(ledger, texts, sleep=sleep, rng=rng)
+            written += append(ledger, texts, sleep=sleep, rng=rng, not_before=ended)
         except RecordConflictError:
             continue
     return written

@@ -24,8 +24,8 @@ from ailab_bot.flows.knowledge import SELECTION, build_selection
 from ailab_bot.gh.actions import read_surroundings, say
 from ailab_bot.gh.fetch import access
 from ailab_bot.ledger.compaction import KEEP_DAYS, Build, Compacted
-from ailab_bot.ledger.places import LedgerError
-from ailab_bot.ledger.reading import list_entries, list_parts, read_view
+from ailab_bot.ledger.places import ARCHIVE, RECORDS, LedgerError
+from ailab_bot.ledger.reading import is_ledger, list_entries, list_parts, read_view
 from ailab_bot.ledger.records import Kind
 from ailab_bot.ledger.scratch import Ledger
 from ailab_bot.ledger.store import Copied, GitStore, Store, copy_records
@@ -42,7 +42,7 @@ VIEWS: Mapping[str, Build] = {DURATIONS: build_durations, SELECTION: build_selec
 class LedgerRequest:
     """`action` is show, export, compact or copy. `database` names the variable of a database that
     is read instead of the branch; `to` that of one to copy to. `copy` needs one of them, and the
-    branch is its other end. `target` is for export."""
+    branch is its other end. `target` is for export; `hosted`: inside a workflow."""
 
     action: str
     repo: Path
@@ -53,6 +53,7 @@ class LedgerRequest:
     database: str = ""
     to: str = ""
     keep_days: int = KEEP_DAYS
+    hosted: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Shown:
 
 def run_ledger(request: LedgerRequest, environ: Mapping[str, str], now: datetime) -> Told:
     """Carry one action out. UserError, LedgerError: nothing was changed by halves."""
+    check_request(request)
     with ExitStack() as stack:
 
         def database(variable: str) -> Store:
@@ -113,6 +115,30 @@ def run_ledger(request: LedgerRequest, environ: Mapping[str, str], now: datetime
                 export(store, request.target, kinds=kinds, since=since, form=form)
             )
         return _tell_shown(show(store), request.database)
+
+
+def check_request(request: LedgerRequest) -> None:
+    """UserError where the action would not heed something that was asked for."""
+    if request.hosted and request.database:
+        raise UserError(
+            "`--github` does not take --database",
+            why="Inside a workflow the branch is compacted, with the workflow's own rights.",
+            advice="Leave one of them out.",
+        )
+    for action, word, is_given in (
+        ("export", f"`{request.target}`", request.target is not None),
+        ("export", "--kind", bool(request.kinds)),
+        ("export", "--since", request.since is not None),
+        ("export", "--format", bool(request.form)),
+        ("copy", "--to", bool(request.to)),
+        ("compact", "--github", request.hosted),
+    ):
+        if is_given and request.action != action:
+            raise UserError(
+                f"`ailab ledger {request.action}` does not take {word}",
+                why=f"Only `ailab ledger {action}` uses it.",
+                advice="Leave it out, or see `ailab ledger --help`.",
+            )
 
 
 def _tell_copied(copied: Copied, skipped: Mapping[str, int]) -> Told:
@@ -158,11 +184,26 @@ def _tell_shown(shown: Shown, database: str) -> Told:
 
 
 def branch_store(repo: Path, *, reading: bool = True, keep_days: int = KEEP_DAYS) -> GitStore:
-    """The branch of the repository's origin. UserError where `reading` finds nothing fetched."""
+    """The branch of the repository's origin. UserError where there is no origin to write to, and
+    where `reading` finds nothing fetched, or something that is no ledger."""
     clone = open_repository(repo)
     tip = clone.remote_tip(BRANCH)
+    has_origin = "origin" in clone.git("remote").splitlines()
+    if not has_origin and (tip is None or not reading):
+        raise UserError(
+            f"{clone.root} has no remote `origin`",
+            why=f"The ledger is the branch {BRANCH} of it.",
+            advice="git remote add origin URL, or name a clone that has one with --repo.",
+        )
     if tip is None and reading:
         raise _nothing_fetched(clone)
+    if tip is not None and reading and not is_ledger(clone.root, tip):
+        raise UserError(
+            f"origin/{BRANCH} is no ledger",
+            why=f"There is no folder {RECORDS} nor {ARCHIVE} at {tip[:12]}, so ailab has not "
+            "written it.",
+            advice="Give that branch another name; the ledger's is made at the first record.",
+        )
     ledger = Ledger(clone.root, branch=BRANCH)
     return GitStore(ledger, tip, time.sleep, random.SystemRandom(), keep_days)
 

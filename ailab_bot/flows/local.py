@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from ailab_bot.flows.policy import policy_notes, policy_of
 from ailab_bot.measure.git import Repository, open_repository
 from ailab_bot.model import strictjson as read
 from ailab_bot.model.exchange import shard_from_json
-from ailab_bot.model.report import Report
+from ailab_bot.model.report import Choice, Report, Why
 from ailab_bot.model.shard import Shard
 
 SCHEMA = 1
@@ -76,25 +77,60 @@ def plan_to_json(change: ChangePlan) -> dict[str, object]:
 
 def read_plan(path: Path) -> tuple[Shard, ...]:
     """The shards of a plan's document; UserError where it is none."""
+    with _holds_a_plan(path):
+        rows = read.items(_document(path)["shards"], "shards", most=1000)
+    return tuple(shard_from_json(json.dumps(row), str(path)) for row in rows)
+
+
+def _read_reasons(path: Path) -> tuple[tuple[Choice, ...], str]:
+    """What a plan's document says of every scenario, and the sentence about what that rests on;
+    UserError where it is none."""
+    with _holds_a_plan(path):
+        document = _document(path)
+        rows = read.items(document.get("scenarios"), "scenarios", most=10_000)
+        return tuple(map(_choice, rows)), read.text(document.get("basis"), "basis", least=0)
+
+
+@contextmanager
+def _holds_a_plan(path: Path) -> Iterator[None]:
     try:
-        data = path.read_bytes()
-        document = read.load_bytes(data, most=_LARGEST_PLAN_BYTES)
-        if not isinstance(document, dict) or "shards" not in document:
-            read.refuse("it has no `shards`")
-        rows = read.items(document["shards"], "shards", most=1000)
+        yield
     except (OSError, read.BadJsonError) as error:
         raise UserError(
             f"{path} holds no plan",
             why=str(error),
             advice="Make one: ailab plan BASE HEAD --json F",
         ) from error
-    return tuple(shard_from_json(json.dumps(row), str(path)) for row in rows)
 
 
-def report_folders(
-    shards: Sequence[Shard], folders: Sequence[Path], repo: Path, config: Path | None
-) -> Report:
-    """The report of a plan whose shards left their results in these folders, in any order."""
+def _document(path: Path) -> read.Json:
+    document = read.load_bytes(path.read_bytes(), most=_LARGEST_PLAN_BYTES)
+    if not isinstance(document, dict) or "shards" not in document:
+        read.refuse("it has no `shards`")
+    return document
+
+
+def _choice(value: object) -> Choice:
+    row = read.mapping(value, "a scenario's entry", {each.name for each in fields(Choice)})
+
+    def number(name: str, most: float) -> float | None:
+        return None if row[name] is None else read.number(row[name], name, most=most)
+
+    return Choice(
+        scenario=read.text(row["scenario"], "scenario"),
+        taken=read.flag(row["taken"], "taken"),
+        reason=read.text(row["reason"], "reason"),
+        rule=read.one_of(row["rule"], "rule", Why),
+        probability=number("probability", 1.0),
+        propensity=number("propensity", 1.0),
+        cost_s=number("cost_s", 1e18),
+    )
+
+
+def report_folders(path: Path, folders: Sequence[Path], repo: Path, config: Path | None) -> Report:
+    """The report of a plan's document, whose shards left their results in these folders, in any
+    order."""
+    shards = read_plan(path)
     if not shards:
         raise UserError(
             "the plan has no shard", why="Nothing was to be measured.", advice="See its `skip`."
@@ -117,6 +153,14 @@ def report_folders(
         public=False,
         capacity_s=sum(s.capacity_s for s in shards if s.capacity_s is not None) or None,
     )
+    choices, basis = _read_reasons(path)
+    if sorted(choice.scenario for choice in choices if choice.taken) != sorted(names):
+        raise UserError(
+            f"{path} contradicts itself",
+            why="Its `scenarios` that are taken are not those of its `shards`.",
+            advice="Make it anew: ailab plan BASE HEAD --json F",
+        )
+    plan = replace(change.plan, choices=choices, basis=basis)
     parcels = [Parcel(1, number, _opener(folder)) for number, folder in enumerate(folders)]
     findings, lost = ingest(parcels, change)
     reproduce = ["ailab", "ab", first.base[:12], first.head[:12], "--seed", str(first.seed)]
@@ -127,7 +171,7 @@ def report_folders(
     return assemble(
         repository.resolve(first.base),
         repository.resolve(first.head),
-        change.plan,
+        plan,
         change.expected,
         definitions.policy,
         replace(findings, notes=notes),

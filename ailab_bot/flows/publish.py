@@ -35,7 +35,7 @@ from ailab_bot.flows.desk import (
     set_gate,
     turn,
 )
-from ailab_bot.flows.history import records_of
+from ailab_bot.flows.history import plan_of, records_of
 from ailab_bot.flows.ingest import MEMBERS, UNKNOWN_MACHINE, Parcel, ingest
 from ailab_bot.flows.policy import policy_notes
 from ailab_bot.gh.actions import parse_artifact_name
@@ -176,7 +176,11 @@ def publish_case(desk: Desk, case: Case) -> Published:
     if change.skip:
         if case.subject.queued and change.queue_passes:
             return _queue(desk, case)
-        return _nothing(desk, case, Conclusion.SUCCESS, change.skip)
+        done = _nothing(desk, case, Conclusion.SUCCESS, change.skip)
+        if change.selected is None or not case.definitions.config.github.history:
+            return done
+        target = change.target
+        return replace(done, records=plan_of(target.head, target.base, run, change.body()))
     report, lost = judge_case(desk, case, chosen_artifacts(desk.github, run))
     newest = newest_run(desk, run)  # reading took a while
     if _is_late(newest, run):

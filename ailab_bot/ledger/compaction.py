@@ -30,7 +30,6 @@ from ailab_bot.ledger.places import (
     day_of,
     is_place,
 )
-from ailab_bot.ledger.plumbing import read_blobs
 from ailab_bot.ledger.reading import (
     LARGEST_VIEW_BYTES,
     Entry,
@@ -40,19 +39,13 @@ from ailab_bot.ledger.reading import (
     list_parts,
     list_since,
     read_entries,
+    read_lines,
     read_parts,
     read_view,
     tree_at,
     view_files,
 )
-from ailab_bot.ledger.records import (
-    LARGEST_BYTES,
-    NotARecordError,
-    Record,
-    Skip,
-    place_of,
-    read_record,
-)
+from ailab_bot.ledger.records import Record, Skip
 from ailab_bot.ledger.scratch import Ledger, Scratch
 
 #: GitHub runs a workflow again until 30 days after it began, a run may take 35 days, and the
@@ -350,19 +343,7 @@ def _readable(
     git: Scratch, entries: list[Entry], skipped: Counter[str]
 ) -> Iterator[tuple[Entry, bytes]]:
     """What is a record, as one line. The rest stays loose, where it can be looked at."""
-    blobs = read_blobs(git.here, (each.blob for each in entries), LARGEST_BYTES)
-    for entry, (_, data, size) in zip(entries, blobs, strict=True):
-        if data is None:
-            skipped[Skip.MISSING if size < 0 else Skip.LARGE] += 1
-            continue
-        try:
-            record = read_record(data)
-        except NotARecordError as error:
-            skipped[error.skip] += 1
-            continue
-        if place_of(record) != entry.place:
-            skipped[Skip.MISPLACED] += 1
-            continue
+    for entry, _, data in read_lines(git.here, entries, skipped):
         if data.count(b"\n") != 1 or data[-1:] != b"\n":  # laid out by somebody else
             skipped[Skip.DAMAGED] += 1
             continue

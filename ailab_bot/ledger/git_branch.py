@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 from ailab_bot.errors import AilabError
@@ -54,9 +55,11 @@ def append(
     *,
     sleep: Callable[[float], None],
     rng: random.Random,
+    not_before: datetime | None = None,
 ) -> bool:
     """Add the records in one commit. False: all were there already, and nothing was pushed.
 
+    `not_before`: when the newest of them came to be, by GitHub's clock: ours may be behind.
     Raises RecordConflictError, before anything is pushed, when one is there with other content;
     LedgerError when the remote cannot be reached, refuses, or others were faster for too long.
     """
@@ -65,7 +68,7 @@ def append(
 
     def build(git: Scratch, tip: str | None) -> str | None:
         missing = _missing(git, tip, records)
-        return _commit(git, tip, missing) if missing else None
+        return _commit(git, tip, missing, not_before) if missing else None
 
     return push_in_turn(ledger, build, sleep=sleep, rng=rng)
 
@@ -103,8 +106,9 @@ def push_in_turn(
     raise LedgerError(
         f"history could not be written to {ledger.branch}",
         why=last.why if last else f"Other writers were faster {MOST_TRIES} times.",
-        advice="The verdict does not depend on it; the sweeper makes the records again later. The "
-        "job needs `contents: write`, and no rule may forbid pushes to this branch.",
+        advice="No verdict depends on it, and in CI the sweeper makes the records again later. Who "
+        "writes needs the right to push (a job: `contents: write`), and no rule may forbid pushes "
+        "to this branch.",
     )
 
 
@@ -135,14 +139,16 @@ def _blobs_beside(git: Scratch, tip: str, places: Iterable[Place]) -> dict[str, 
     return found
 
 
-def _commit(git: Scratch, tip: str | None, missing: Mapping[str, bytes]) -> str:
+def _commit(
+    git: Scratch, tip: str | None, missing: Mapping[str, bytes], not_before: datetime | None
+) -> str:
     first, *others = sorted(missing)
     subject = f"Record {first}" + (f" and {len(others)} more" if others else "")
     commands = (
         f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n"
         for path, data in missing.items()
     )
-    commit = git.import_commit(tip, subject, commands)
+    commit = git.import_commit(tip, subject, commands, not_before)
     if git.changes(tip, commit) != dict.fromkeys(missing, "A"):
         # A file of a person's stands where a record's folder should be, or the other way round.
         raise LedgerError(

@@ -116,6 +116,14 @@ def read_entries(
     clone: Path, entries: Iterable[Entry], skipped: Counter[str]
 ) -> Iterator[tuple[Entry, Record]]:
     """The records that can be read; the others are counted in `skipped`, by reason."""
+    for entry, record, _ in read_lines(clone, entries, skipped):
+        yield entry, record
+
+
+def read_lines(
+    clone: Path, entries: Iterable[Entry], skipped: Counter[str]
+) -> Iterator[tuple[Entry, Record, bytes]]:
+    """As `read_entries`, with the bytes of each."""
     known = list(entries)
     blobs = read_blobs(clone, (each.blob for each in known), LARGEST_BYTES)
     for entry, (_, data, size) in zip(known, blobs, strict=True):
@@ -130,7 +138,7 @@ def read_entries(
         if place_of(record) != entry.place:
             skipped[Skip.MISPLACED] += 1
             continue
-        yield entry, record
+        yield entry, record, data
 
 
 def read_parts(clone: Path, parts: Iterable[Entry], skipped: Counter[str]) -> Iterator[Record]:
@@ -246,11 +254,18 @@ def tip_at(clone: Path, tip: str, when: datetime) -> str | None:
     """The newest commit of the branch that everybody saw who fetched it at `when` or later.
 
     Two jobs of one run plan at different times; with the run's beginning as `when` they read the
-    same. None where there was none yet, or the clone's history does not reach back that far.
+    same. A commit is there no later than those on top of it: one whose time is ahead, of a machine
+    with a wrong clock, is found by what comes after it. None where there was none yet, or the
+    clone's history does not reach back that far.
     """
     at_s = int((when - SETTLED).timestamp())
     words = ("rev-list", "--first-parent", "--max-count=1", f"--min-age={at_s}", tip)
     return out_of_git(clone, *words).decode().strip() or None
+
+
+def is_ledger(clone: Path, tip: str) -> bool:
+    """Whether anything at the commit lies where records do."""
+    return any(tree_at(clone, tip, top) for top in (RECORDS, ARCHIVE))
 
 
 def tree_at(clone: Path, tip: str, path: str) -> str | None:

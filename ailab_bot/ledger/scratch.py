@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from ailab_bot.errors import UserError
@@ -30,6 +31,9 @@ _REACHING = re.compile(
 )
 _REMOTE_KEYS = {"url", "pushurl", "proxy", "proxyauthmethod", "uploadpack", "receivepack", "vcs"}
 _NAME, _EMAIL = "AI Lab bot", "ailab-bot@users.noreply.invalid"
+#: How far the branch's newest commit may be in the future before its clock is taken to be wrong
+#: and not ours. Plans then read the ledger at most so much too late.
+_AHEAD = timedelta(hours=1)
 #: What git's server says when another push was faster, besides a plain rejection.
 _RACE = re.compile(r"cannot lock ref|failed to update ref|incorrect old value|reference already")
 #: Ways to fetch, from what costs least to what every server knows. GitHub knows the first.
@@ -137,13 +141,19 @@ class Scratch:
         rows = result.stdout.decode().splitlines()
         return [row.split()[0] for row in rows if row.endswith(" missing")]
 
-    def import_commit(self, tip: str | None, subject: str, commands: Iterable[bytes]) -> str:
+    def import_commit(
+        self,
+        tip: str | None,
+        subject: str,
+        commands: Iterable[bytes],
+        not_before: datetime | None = None,
+    ) -> str:
         """A commit on top of `tip` that these commands of `git fast-import` make; its id.
 
-        Only the folders that they touch are read. Its time is not before `tip`'s, whatever this
-        machine's clock says, so that a commit's time says what was there at that time.
+        Only the folders that they touch are read. Its time says what was there at that time, see
+        `_time_s`; `not_before` is another clock's word for it.
         """
-        at_s = max(self._now_s(), self._tip_at_s if tip else 0)
+        at_s = self._time_s(tip, not_before)
         said = subject.encode()
         stream = [
             b"feature done\nfeature get-mark\n",
@@ -157,6 +167,16 @@ class Scratch:
         # The repository is gone in a moment: nothing of it need reach the disk's platter.
         words = ("-c", "fastimport.unpackLimit=1", "-c", "core.fsync=none", "fast-import")
         return self.out(*words, "--quiet", "--force", data=b"".join(stream))
+
+    def _time_s(self, tip: str | None, not_before: datetime | None) -> int:
+        """This machine's time, or, where its clock is behind, that of `tip` or `not_before`.
+
+        A tip that is further ahead than clocks ever are was made by a machine whose clock is wrong:
+        to follow it would hide all that is written from now on until that time has come.
+        """
+        now_s = max(self._now_s(), int(not_before.timestamp()) if not_before else 0)
+        tip_s = self._tip_at_s if tip else 0
+        return max(now_s, tip_s) if tip_s - now_s <= _AHEAD.total_seconds() else now_s
 
     def _now_s(self) -> int:
         """Now, or what the environment wants to be now, as any commit of git's."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ailab_bot.errors import RunnerError
+from ailab_bot.errors import RunnerError, UserError
 from ailab_bot.measure.execute import PROBE_FOLDER, uninterrupted
 from ailab_bot.measure.git import Repository
 from ailab_bot.model.trial import Arm
@@ -32,6 +32,18 @@ def cache_folder() -> Path:
         return Path(chosen).expanduser().absolute()
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home).absolute() / "ailab"
+
+
+def make_folder(folder: Path) -> None:
+    """Have a folder of the cache. UserError where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"no folder can be made at {folder}",
+            why=str(error),
+            advice="Set AILAB_CACHE_DIR to a folder that you may write to.",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,7 @@ def _lock_one(home: Path) -> Iterator[Path]:
     """The first free folder below `home`. The lock is on the folder itself, so no file is left."""
     for number in range(_MOST_PLACES):
         folder = home / f"{number:02}"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         try:
             descriptor = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:

@@ -143,6 +143,41 @@ def test_the_three_parts_conclude_what_the_whole_does(story: Story) -> None:
     assert "--seed 7" in parts["reproduce"]
 
 
+def test_the_report_gives_the_plans_own_reasons(story: Story, tmp_path: Path) -> None:
+    folder, out, shards = story
+    document = json.loads((out / "plan.json").read_text())
+    assert {row["reason"] for row in document["scenarios"]} == {
+        "all scenarios of tier pull_request"
+    }
+    left = {"scenario": "idle", "taken": False, "reason": "it touches nothing that it uses"}
+    more = {"rule": "proved", "probability": 0.01, "propensity": 0.0, "cost_s": 3.0}
+    document["scenarios"].append({**left, **more})
+    document["basis"] = "Of 3 scenarios 1 has a footprint."
+    (tmp_path / "plan.json").write_text(json.dumps(document))
+    comment = tmp_path / "comment.md"
+    words = [f"{tmp_path}/plan.json", *map(str, shards), "--json", "-", "--comment", str(comment)]
+    found = json.loads(ailab(folder, "report", *words, status=1).stdout)
+    assert found["plan"]["scenarios"] == document["scenarios"]
+    said = comment.read_text()
+    assert "2 of 3 scenarios measured: 2 belong to the tier; 1 cannot be moved" in said
+    assert "Of 3 scenarios 1 has a footprint." in said
+
+
+def test_a_plan_whose_reasons_are_none_or_others_is_the_users_to_mend(
+    story: Story, tmp_path: Path
+) -> None:
+    folder, out, shards = story
+    document = json.loads((out / "plan.json").read_text())
+    path = tmp_path / "plan.json"
+    for rows, said in (
+        (document["scenarios"][:1], "contradicts itself"),
+        ([{"scenario": "slow"}], "holds no plan"),
+        (None, "holds no plan"),
+    ):
+        path.write_text(json.dumps({**document, "scenarios": rows}))
+        assert said in complaint(folder, "report", str(path), *map(str, shards))
+
+
 def test_shards_are_taken_in_any_order(story: Story) -> None:
     folder, out, shards = story
     one = report(folder, out, *shards, status=1)

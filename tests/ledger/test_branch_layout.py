@@ -19,8 +19,11 @@ from ledgers import NOW, counting, everything, other_kind, record
 from repositories import commit, git
 
 from ailab_bot.errors import UserError
+from ailab_bot.flows.history import write_history
+from ailab_bot.gh.fetch import fetch_before
 from ailab_bot.ledger import archive
 from ailab_bot.ledger.compaction import KEEP_DAYS, LEAST_KEEP_DAYS, Compacted, compact, write_view
+from ailab_bot.ledger.fetching import fetch_ledger
 from ailab_bot.ledger.git_branch import append
 from ailab_bot.ledger.places import LedgerError, day_of
 from ailab_bot.ledger.reading import (
@@ -361,6 +364,38 @@ def test_who_reads_sooner_or_later_sees_the_ledger_of_one_time(
     assert [at(9), at(10), at(19), at(29), at(30)] == [tips[0], tips[1], tips[1], tips[3], tips[4]]
     assert tip_at(clone, REF, NOW - timedelta(days=1)) is None
     assert at(20) == tip_at(clone, tips[3], NOW + timedelta(minutes=20) + SETTLED)
+
+
+def test_a_recorder_whose_clock_is_a_day_ahead_hides_nothing_for_longer_than_till_the_next(
+    clone: Path, remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tips = []
+    for when in ("01T12:00", "02T12:10", "01T12:20", "01T12:30"):  # the second one's is wrong
+        monkeypatch.setenv("GIT_COMMITTER_DATE", f"2026-06-{when}:00Z")
+        write(clone, record(100 + len(tips)))
+        tips.append(git(remote, "rev-parse", BRANCH))
+    monkeypatch.undo()
+    # Who planned before the third was there, and who decides after the fourth, read the same.
+    for minute, newest, found in ((15, 1, 0), (15, 3, 0), (25, 2, 2), (25, 3, 2), (35, 3, 3)):
+        git(remote, "update-ref", f"refs/heads/{BRANCH}", tips[newest])
+        folder = new_clone(remote, f"{minute}-{newest}")
+        at = datetime(2026, 6, 1, 12, minute, tzinfo=UTC)
+        assert fetch_before(folder, BRANCH, at, "", "") == tips[found]
+        own = fetch_ledger(Ledger(folder), folder / "own", (), when=at + SETTLED)
+        assert own is not None
+        assert own[1] == tips[found]
+        git(folder, "fetch", "--quiet", "--unshallow", "origin", f"+{BRANCH}:{REF}")
+        assert tip_at(folder, REF, at + SETTLED) == tips[found]
+
+
+def test_a_recorder_whose_clock_is_hours_behind_takes_the_time_of_the_run_that_it_records(
+    clone: Path, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = record(1, days=0)
+    monkeypatch.setenv("GIT_COMMITTER_DATE", (made.when - timedelta(hours=8)).isoformat())
+    write_history(Ledger(clone), [made], sleep=lambda _: None, rng=random.Random(1))
+    monkeypatch.undo()
+    assert git(remote, "log", "-1", "--format=%ct", BRANCH) == str(int(made.when.timestamp()))
 
 
 def test_files_are_fetched_many_at_once_and_an_append_fetches_none(

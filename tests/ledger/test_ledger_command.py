@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import fetched, git_store, new_clone
 from ledgers import NOW, everything, other_kind, record
-from repositories import git
+from repositories import commit, git, new_repository
 
+from ailab_bot.cli import main
 from ailab_bot.errors import UserError
 from ailab_bot.flows.hosted import Clock
 from ailab_bot.flows.ledger import VIEWS, LedgerRequest, Told, compact_job, run_ledger
@@ -92,6 +93,57 @@ def test_a_ledger_goes_to_a_database_and_back(
     assert run(clone, "copy", environ, database="HERE").document["written"] == 3
     git(clone, "fetch", "--quiet", "origin", "+ailab-ledger:refs/remotes/origin/ailab-ledger")
     assert run(clone, "copy", environ, database="HERE").document["known"] == 3
+
+
+@pytest.mark.parametrize(
+    ("action", "other", "word"),
+    [
+        ("show", {"target": Path("tables")}, "`tables`"),
+        ("show", {"form": "csv"}, "--format"),
+        ("show", {"kinds": (Kind.PLAN,)}, "--kind"),
+        ("compact", {"since": date(2026, 1, 1)}, "--since"),
+        ("copy", {"target": Path("tables")}, "`tables`"),
+        ("export", {"to": "URL"}, "--to"),
+        ("show", {"hosted": True}, "--github"),
+        ("compact", {"hosted": True, "database": "URL"}, "--database"),
+    ],
+)
+def test_what_an_action_would_not_heed_is_refused(
+    clone: Path, action: str, other: dict[str, object], word: str
+) -> None:
+    filled(clone)
+    with pytest.raises(UserError, match="does not take") as caught:
+        run(clone, action, **other)
+    assert word in caught.value.what
+
+
+def test_a_workflow_that_asks_for_another_action_than_compact_does_not_compact(
+    clone: Path, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(clone)
+    before = git(remote, "rev-parse", "ailab-ledger")
+    monkeypatch.setattr("sys.stderr", None)
+    assert main(["ledger", "show", "--github", "--repo", str(clone)]) == 2
+    assert git(remote, "rev-parse", "ailab-ledger") == before
+
+
+@pytest.mark.parametrize("action", ["show", "compact"])
+def test_a_repository_without_an_origin_is_the_users_to_mend(tmp_path: Path, action: str) -> None:
+    alone = new_repository(tmp_path / "alone")
+    commit(alone, {"a.txt": "one"}, "First")
+    with pytest.raises(UserError, match="has no remote `origin`") as caught:
+        run(alone, action)
+    assert "git remote add origin" in caught.value.advice
+    assert "sweeper" not in caught.value.advice
+
+
+def test_a_branch_of_that_name_that_is_no_ledger_is_not_shown_as_an_empty_one(
+    clone: Path,
+) -> None:
+    git(clone, "update-ref", "refs/remotes/origin/ailab-ledger", "HEAD")
+    for action in ("show", "export"):
+        with pytest.raises(UserError, match="origin/ailab-ledger is no ledger"):
+            run(clone, action)
 
 
 @pytest.mark.parametrize("other", [{}, {"database": "A", "to": "B"}])

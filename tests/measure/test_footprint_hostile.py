@@ -11,6 +11,7 @@ import pytest
 from test_footprint import record
 
 from ailab_bot.measure import footprint as reader
+from ailab_bot.measure import footprint_processes as processes
 from ailab_bot.measure.execute import _owing
 from ailab_bot.measure.opens import Opens
 from ailab_bot.model.footprint import Executed, Footprint, Signature, Use
@@ -85,14 +86,14 @@ def test_a_pipe_or_a_link_in_place_of_a_record_holds_nobody(tmp_path: Path) -> N
 def test_what_is_not_read_for_its_size_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "LARGEST_BYTES", 100)
+    monkeypatch.setattr(processes, "LARGEST_BYTES", 100)
     (tmp_path / "7-1").write_bytes(HEAD + b"O\ta.txt\tr\n" * 100)
     (tmp_path / "7-1.e").write_bytes(TOTALS)
     found = read(tmp_path)
     assert found is not None
     assert found.unseen == ("a process recorded more than is read",)
-    monkeypatch.setattr(reader, "LARGEST_BYTES", 10_000)
-    monkeypatch.setattr(reader, "MOST_LINES", 3)
+    monkeypatch.setattr(processes, "LARGEST_BYTES", 10_000)
+    monkeypatch.setattr(processes, "MOST_LINES", 3)
     found = read(tmp_path)
     assert found is not None
     assert found.unseen == ("a process recorded more than is read",)
@@ -104,10 +105,10 @@ def test_a_flood_of_processes_or_bytes_gives_no_footprint(
     for number in range(30):
         (tmp_path / f"{number}-1").write_bytes(HEAD)
     assert read(tmp_path) is not None
-    monkeypatch.setattr(reader, "MOST_PROCESSES", 20)
+    monkeypatch.setattr(processes, "MOST_PROCESSES", 20)
     assert read(tmp_path) is None
-    monkeypatch.setattr(reader, "MOST_PROCESSES", 2000)
-    monkeypatch.setattr(reader, "MOST_BYTES", 100)
+    monkeypatch.setattr(processes, "MOST_PROCESSES", 2000)
+    monkeypatch.setattr(processes, "MOST_BYTES", 100)
     assert read(tmp_path) is None
 
 

@@ -102,6 +102,23 @@ def test_both_arms_lie_side_by_side_at_paths_of_equal_length(repository: Path) -
         assert (place.probe / "sitecustomize.py").exists()
 
 
+@pytest.mark.parametrize("below", ["", "work", "work/other"])
+def test_a_cache_that_is_a_file_is_the_users_to_mend(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    file = tmp_path / "cache" / below
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("")
+    monkeypatch.setenv("AILAB_CACHE_DIR", str(file))
+    with (
+        pytest.raises(UserError, match="no folder can be made") as caught,
+        open_workplace(open_repository(repository), shas(repository)),
+    ):
+        pass
+    assert str(file) in caught.value.why
+    assert "AILAB_CACHE_DIR" in caught.value.advice
+
+
 def left_behind(repository: Path) -> list[Path]:
     assert git(repository, "worktree", "list").count("\n") == 0
     work = cache_folder() / "work"

@@ -18,7 +18,7 @@ from ailab_bot.errors import UserError
 from ailab_bot.flows import jobs
 from ailab_bot.flows.history import BRANCH
 from ailab_bot.gh.actions import artifact_name
-from ailab_bot.ledger.records import Kind, Origin, record_from_json
+from ailab_bot.ledger.records import Kind, Origin, Record, record_from_json
 from ailab_bot.model.footprint import Executed, Footprint, Use
 
 NIGHT = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -88,6 +88,16 @@ def kinds(office: Archive) -> dict[tuple[str, str], Origin]:
     return found
 
 
+def kinds_of(office: Archive, sha: str) -> dict[tuple[Kind, str], Record]:
+    """What is recorded of a commit, by kind and scenario."""
+    own = {}
+    for name in git(office.origin, "ls-tree", "-r", "--name-only", BRANCH).split():
+        if sha in name:
+            record = record_from_json(git(office.origin, "show", f"{BRANCH}:{name}"), name)
+            own[record.kind, record.scenario] = record
+    return own
+
+
 def measured(office: Archive, run: Run) -> set[str]:
     return {name for shard in office.plan(run) for name in shard.scenarios}
 
@@ -142,6 +152,17 @@ def test_a_change_that_moves_nothing_measures_nothing_and_passes(
     assert archive.gate(pull).state == "success"
     said = "No scenario can be moved by this change: nothing to measure"
     assert archive.gate(pull).description == said
+
+
+def test_the_plan_of_a_change_that_moves_nothing_is_recorded_and_nothing_else(
+    archive: Archive,
+) -> None:
+    pull = archive.open_pull({"README.md": "Read it\n"})
+    run = archive.measure(pull)
+    ((kind, plan),) = kinds_of(archive, pull.head_sha).items()
+    assert kind == (Kind.PLAN, "")
+    assert (plan.run, plan.attempt, plan.origin) == (run.id, 1, Origin.PULL_REQUEST)
+    assert (plan.body["choices"], plan.body["left"]) == ([], {"proved": 2})
 
 
 @pytest.mark.parametrize("path", ["setup.py", "os.py", "Dockerfile"])
@@ -214,11 +235,7 @@ def test_what_was_left_out_is_measured_when_somebody_asks(archive: Archive) -> N
 def test_a_pull_request_leaves_a_plan_and_verdicts_and_no_footprint(archive: Archive) -> None:
     pull = archive.open_pull({"train.py": TRAIN + "print(2)\n"})
     archive.measure(pull)
-    own = {}
-    for name in git(archive.origin, "ls-tree", "-r", "--name-only", BRANCH).split():
-        if pull.head_sha in name:
-            record = record_from_json(git(archive.origin, "show", f"{BRANCH}:{name}"), name)
-            own[record.kind, record.scenario] = record
+    own = kinds_of(archive, pull.head_sha)
     assert set(own) == {(Kind.PLAN, ""), (Kind.VERDICT, ""), (Kind.VERDICT, "train")}
     assert {record.origin for record in own.values()} == {Origin.PULL_REQUEST}
     (choice,) = own[Kind.PLAN, ""].body["choices"]
