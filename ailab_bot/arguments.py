@@ -48,6 +48,8 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_parts(commands)
 
+    _add_bisect(commands)
+
     judge = _command(commands, "judge", "decide from recorded trials alone")
     judge.add_argument("trials", metavar="TRIALS.jsonl")
     judge.add_argument("--threshold", type=_fraction, metavar="X", help="a fraction, e.g. 0.05")
@@ -58,6 +60,23 @@ def make_parser() -> argparse.ArgumentParser:
     doctor = _command(commands, "doctor", "check machine, configuration and permissions")
     doctor.add_argument("--repo", metavar="DIR", help="default: the repository around here, if any")
     return parser
+
+
+def _add_bisect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bisect = _command(commands, "bisect", "which commit between two made a scenario slower")
+    bisect.add_argument("good", metavar="GOOD", help="a commit that was still fast")
+    bisect.add_argument("bad", metavar="BAD", help="a later one that is slow")
+    bisect.add_argument("--repo", default=".", metavar="DIR", help="default: here")
+    bisect.add_argument("--scenario", required=True, metavar="ID", help="the one that got slower")
+    bisect.add_argument(
+        "--blocks", type=_count, metavar="N", help="blocks to spend on the search (default 150)"
+    )
+    bisect.add_argument("--resume", metavar="DIR", help="go on with an interrupted search")
+    bisect.add_argument(
+        "--no-check", action="store_true", help="do not measure the suspect against its parent"
+    )
+    bisect.add_argument("--python", metavar="PATH", help="interpreter of commits without `setup`")
+    bisect.add_argument("--seed", type=int, metavar="N", help="seed of the trials' order")
 
 
 def _add_parts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -91,6 +91,44 @@ def _request(arguments: argparse.Namespace) -> AbRequest:
     )
 
 
+def _bisect(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ailab_bot.flows.bisect import CAPACITY_BLOCKS, BisectRequest, find_culprit
+    from ailab_bot.model.culprit import Ending
+    from ailab_bot.model.culpritwire import culprit_to_json
+    from ailab_bot.report.culprit import print_culprit
+    from ailab_bot.report.progress import choose_progress
+
+    _check_place(arguments.json)
+    _stop_as_ctrl_c()
+    request = BisectRequest(
+        good=arguments.good,
+        bad=arguments.bad,
+        repo=Path(arguments.repo).absolute(),
+        scenario=arguments.scenario,
+        config=_path(arguments.config),
+        python=arguments.python,
+        seed=arguments.seed,
+        blocks=arguments.blocks or CAPACITY_BLOCKS,
+        resume=_path(arguments.resume),
+        check=not arguments.no_check,
+    )
+    progress = choose_progress(_console(stderr=True), arguments.quiet)
+    try:
+        found, folder = find_culprit(request, progress)
+    finally:
+        progress.close()
+    _write_json(culprit_to_json(found), arguments.json)
+    if not arguments.quiet:
+        print_culprit(found, _console(stderr=arguments.json == "-"))
+        _tell(f"Every trial: {folder}\n")
+    if found.ending is Ending.INTERRUPTED:
+        _tell(f"ailab: interrupted; go on with --resume {folder}\n")
+        return EXIT_INTERRUPTED
+    return EXIT_REGRESSION if found.ending.names_one else EXIT_FINE
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     from ailab_bot.flows.demo import demo_request
 
@@ -628,9 +666,10 @@ def _go_on_unheard(stream: IO[str]) -> None:
 
 
 #: Commands that run other people's code.
-_MEASURING = {"ab", "calibrate", "demo", "footprint", "measure"}
+_MEASURING = {"ab", "bisect", "calibrate", "demo", "footprint", "measure"}
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "ab": _ab,
+    "bisect": _bisect,
     "calibrate": _calibrate,
     "demo": _demo,
     "doctor": _doctor,

@@ -159,7 +159,7 @@ def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> Recordi
     recorded_s = time.monotonic() - started
     block = 0
     if not recording.footprints:
-        block = _warm_up(bench, log, progress)
+        block = warm_up(bench, log, progress)
         if block:  # the program fails anyway, which is not the recording's doing
             recording = replace(recording, why_not="")
         elif recording.why_not:
@@ -180,7 +180,7 @@ def measure_scenario(bench: Bench, log: TrialLog, progress: Progress) -> Recordi
         if bench.gate is not None and left_s < BLOCKS_IN_HAND * per_block_s:
             bench.gate.hurry()
         tried += 1
-        if not _run_block(bench, log, progress, block):
+        if not run_block(bench, log, progress, block):
             continue
         block += 1
         verdicts = bench.judge(log)
@@ -225,7 +225,7 @@ def _record(bench: Bench, progress: Progress) -> Recording:
     return Recording(footprints)
 
 
-def _warm_up(bench: Bench, log: TrialLog, progress: Progress) -> int:
+def warm_up(bench: Bench, log: TrialLog, progress: Progress) -> int:
     """One untimed trial per arm fills byte-code and page caches alike. Returns the next block.
 
     It is only recorded where it failed: a failure is evidence, a cold time is not.
@@ -241,7 +241,7 @@ def _warm_up(bench: Bench, log: TrialLog, progress: Progress) -> int:
     return 1
 
 
-def _run_block(bench: Bench, log: TrialLog, progress: Progress, block: int) -> bool:
+def run_block(bench: Bench, log: TrialLog, progress: Progress, block: int) -> bool:
     """False: other work disturbed a trial, so the block counts for neither arm.
 
     Only `gate` decides that, and no time of a trial reaches it.
@@ -283,12 +283,12 @@ def _trial(bench: Bench, block: int, order: int, arm: Arm, execution: Execution)
     )
 
 
-def _failed_alike(warm_up: list[Trial]) -> bool:
+def _failed_alike(trials: list[Trial]) -> bool:
     """Whether both arms failed in the same way at the very first: blocks would show nothing new.
 
     After a warm-up that worked, and so left no trial, a bad first block is bad luck.
     """
-    outcomes = {trial.outcome for trial in warm_up}
+    outcomes = {trial.outcome for trial in trials}
     return len(outcomes) == 1 and Outcome.OK not in outcomes
 
 

@@ -7,8 +7,8 @@ ends the trial. Imports nothing that could hide a module of the program's. Speak
 later.
 
 Two files per process, lines of a letter and fields, with tabs between them and `\\` before what
-would be one: what was touched, and what ran, which is replaced whole. `measure/footprint_processes.py` reads
-them and lists the letters.
+would be one: what was touched, and what ran, which is replaced whole.
+`measure/footprint_processes.py` reads them and lists the letters.
 """
 
 import os

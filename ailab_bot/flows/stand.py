@@ -1,0 +1,242 @@
+"""Measures one scenario at any commit of a range, block by block, always beside the same GOOD one.
+
+Commits stay checked out and set up while they are asked for again. Every block is on disk before
+the next starts, in a file for each commit: whoever comes back reads them and goes on. Refuses to
+decide which commit is worth a block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from ailab_bot.errors import RunnerError, UserError
+from ailab_bot.flows.measurement import Bench, TrialLog, run_block, warm_up
+from ailab_bot.judge import pair_blocks
+from ailab_bot.measure.environment import Environment, Source, compile_probe, prepare
+from ailab_bot.measure.git import Repository
+from ailab_bot.measure.machine import machine_class
+from ailab_bot.measure.quiet import QuietGate, read_activity
+from ailab_bot.measure.worktree import cache_folder, open_workplace
+from ailab_bot.model.noise import Noise
+from ailab_bot.model.policy import Policy
+from ailab_bot.model.scenario import Scenario
+from ailab_bot.model.trial import Arm, Outcome, Trial
+from ailab_bot.model.wire import parse_trials
+from ailab_bot.report.progress import Progress
+from ailab_bot.report.words import clean
+
+#: Commits that stay checked out; each holds two work trees.
+MOST_OPEN = 8
+#: So often a commit's blocks may fail before its first whole one.
+_MOST_FAILURES = 2
+#: Blocks that a busy machine may spoil in a row before one counts all the same.
+_MOST_DISTURBED = 5
+
+
+class CannotMeasureError(Exception):
+    """This commit does not build, or does not run; another one may. The text says why."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is measured, where and how. `scenario`'s first metric is what the search is about."""
+
+    repository: Repository
+    good: str
+    scenario: Scenario
+    python: Environment
+    policy: Policy
+    noise: Noise
+    seed: int
+    cores: tuple[int, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        return self.scenario.metrics[0]
+
+
+@dataclass(frozen=True)
+class Both:
+    """One block: the metric at GOOD and at the commit, and the machine where it ran."""
+
+    good: float
+    value: float
+    machine: str
+
+
+@dataclass
+class _Open:
+    bench: Bench
+    stack: contextlib.ExitStack
+
+
+@dataclass
+class Stand:
+    """`folder` holds the trials of each commit. To be used in a `with`: commits stay open."""
+
+    work: Work
+    folder: Path
+    progress: Progress
+    spent_s: float = 0.0
+    logs: dict[str, TrialLog] = field(default_factory=dict)
+    _open: OrderedDict[str, _Open] = field(default_factory=OrderedDict)
+
+    def __enter__(self) -> Stand:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self.folder.glob("*.jsonl")):
+            if path.name == _DISCARDED:
+                continue
+            self.logs[path.stem] = TrialLog(path, list(_read(path)), self.folder / _DISCARDED)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._open:
+            self._open.popitem()[1].stack.close()
+
+    def is_prepared(self, sha: str) -> bool:
+        return sha in self._open
+
+    def blocks(self, sha: str) -> tuple[Both, ...]:
+        """Every whole block of the commit so far."""
+        log = self.logs.get(sha)
+        return blocks_of(log.trials, self.work.metric) if log else ()
+
+    def effects(self, sha: str) -> tuple[float, ...]:
+        """log(commit / GOOD) of every whole block so far."""
+        return tuple(math.log(each.value / each.good) for each in self.blocks(sha))
+
+    def failed_blocks(self, sha: str) -> int:
+        log = self.logs.get(sha)
+        return len({t.block for t in log.trials if t.outcome is not Outcome.OK}) if log else 0
+
+    @property
+    def trials(self) -> int:
+        return sum(len(log.trials) for log in self.logs.values())
+
+    def block(self, sha: str) -> float | None:
+        """One more block of this commit, as log(commit / GOOD); None where a trial of it failed.
+
+        CannotMeasureError where the commit does not run. UserError where GOOD does not.
+        """
+        started = time.monotonic()
+        try:
+            bench = self._bench(sha)
+            log = self._log(sha)
+            before = len(self.effects(sha))
+            number = 1 + max((trial.block for trial in log.trials), default=-1)
+            for _ in range(_MOST_DISTURBED):
+                if run_block(bench, log, self.progress, number):
+                    break
+            else:
+                if bench.gate is not None:
+                    bench.gate.hurry()
+                run_block(bench, log, self.progress, number)
+            effects = self.effects(sha)
+            if len(effects) > before:
+                return effects[-1]
+            self._give_up_on(log.trials)
+            return None
+        finally:
+            self.spent_s += time.monotonic() - started
+
+    def _log(self, sha: str) -> TrialLog:
+        if sha not in self.logs:
+            self.logs[sha] = TrialLog(self.folder / f"{sha}.jsonl", [], self.folder / _DISCARDED)
+        return self.logs[sha]
+
+    def _bench(self, sha: str) -> Bench:
+        if sha in self._open:
+            self._open.move_to_end(sha)
+            return self._open[sha].bench
+        while len(self._open) >= MOST_OPEN:
+            self._open.popitem(last=False)[1].stack.close()
+        with contextlib.ExitStack() as stack:
+            bench = self._prepared(sha, stack)
+            log = self._log(sha)
+            if warm_up(bench, log, self.progress):
+                self._give_up_on(log.trials)
+            self._open[sha] = _Open(bench, stack.pop_all())
+        return bench
+
+    def _prepared(self, sha: str, stack: contextlib.ExitStack) -> Bench:
+        work = self.work
+        shas = {Arm.BASE: work.good, Arm.HEAD: sha}
+        place = stack.enter_context(open_workplace(work.repository, shas))
+        environments = {}
+        for arm in (Arm.BASE, Arm.HEAD):
+            self.progress.activity(work.scenario.id, f"preparing {shas[arm][:12]}")
+            source = Source(work.repository, shas[arm], place.checkout(arm))
+            try:
+                environments[arm] = prepare(work.scenario, source, work.python, cache_folder())
+            except UserError as error:
+                if arm is Arm.BASE:
+                    raise
+                raise CannotMeasureError(f"its set-up fails: {error.what}") from error
+            with contextlib.suppress(OSError):
+                compile_probe(place.probe, environments[arm].python)
+        gate = QuietGate(work.noise, work.policy.max_blocks, read=lambda: read_activity(work.cores))
+        return Bench(
+            work.scenario, environments, place, work.seed, work.policy, 1, None, work.cores,
+            work.noise.threads, gate, machine_class(), until_known=False,
+        )  # fmt: skip
+
+    def _give_up_on(self, trials: Sequence[Trial]) -> None:
+        """Ends what keeps failing: the search where it is GOOD, otherwise this commit."""
+        for arm in (Arm.BASE, Arm.HEAD):
+            failed = [trial for trial in trials if trial.arm is arm]
+            if len(failed) < _MOST_FAILURES or any(t.outcome is Outcome.OK for t in failed):
+                continue
+            why = _why(failed[-1])
+            if arm is Arm.HEAD:
+                raise CannotMeasureError(f"it does not run: {why}")
+            raise UserError(
+                f"`{self.work.scenario.id}` does not run at GOOD ({self.work.good[:12]})",
+                why=f"{why}.",
+                advice="Take a GOOD commit at which it runs: the scenario is read from the work "
+                "tree, the measured code from the commit.",
+            )
+
+
+_DISCARDED = "discarded.jsonl"
+
+
+def _why(trial: Trial) -> str:
+    if trial.failure is None:
+        return trial.outcome.value
+    last = trial.failure.output_tail[-1:]
+    return ": ".join([trial.failure.reason, *(clean(line, 200) for line in last)])
+
+
+def blocks_of(trials: Sequence[Trial], metric: str) -> tuple[Both, ...]:
+    found = []
+    for block in pair_blocks(trials):
+        base, head = block.base.metrics.get(metric), block.head.metrics.get(metric)
+        if base and head and base > 0 and head > 0:
+            found.append(Both(base, head, block.head.machine))
+    return tuple(found)
+
+
+def _read(path: Path) -> Iterator[Trial]:
+    """What an earlier run wrote. A line that was cut off in writing is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        yield from parse_trials(whole.splitlines(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunnerError(
+            f"the trials of an earlier run cannot be read: {path}",
+            why=str(error),
+            advice="Start anew, without --resume.",
+        ) from error

@@ -1,0 +1,103 @@
+"""A range of commits in which a regression began, and what was found of its cause. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ailab_bot.model.report import Commit
+from ailab_bot.model.verdict import Interval, Verdict
+
+
+@dataclass(frozen=True)
+class RangeCommit:
+    """A commit of a range. `author` is a name and `email` an address as the commit says them."""
+
+    sha: str
+    parents: tuple[str, ...]
+    author: str
+    email: str
+    subject: str
+
+    @property
+    def is_merge(self) -> bool:
+        return len(self.parents) > 1
+
+
+class Ending(StrEnum):
+    """How a search for a culprit ended. FOUND, SEVERAL and REINTRODUCED name a commit."""
+
+    FOUND = "found"
+    #: More than one commit moved it: `also` names the others.
+    SEVERAL = "several"
+    #: Commits that could not be measured lie beside it: the culprit is one of `suspects`.
+    AMBIGUOUS = "ambiguous"
+    #: A commit was taken back, and a later one brought the same back: that one explains BAD.
+    REINTRODUCED = "reintroduced"
+    #: A commit moved it and a later one took that back: BAD is as fast as GOOD.
+    REVERTED = "reverted"
+    #: BAD is as fast as GOOD here and today: what was seen has its cause outside of the range.
+    NO_CULPRIT = "no_culprit"
+    #: What the search found did not hold when it was measured again.
+    UNCONFIRMED = "unconfirmed"
+    CAPACITY = "capacity"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def names_one(self) -> bool:
+        return self in {Ending.FOUND, Ending.SEVERAL, Ending.REINTRODUCED}
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What was measured of one commit against GOOD. `effects`: log(commit/GOOD) of each block."""
+
+    sha: str
+    effects: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """A comparison by the ordinary verdict engine, once somebody is suspected. `what` says of what
+    it is, in words for people; `held`: whether it came out as the suspicion says."""
+
+    what: str
+    base: str
+    head: str
+    held: bool
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """What a search found.
+
+    `posterior`: by SHA; what is missing to 1 is the chance that no commit of the range did it.
+    `suspects`: where `ending` is AMBIGUOUS, all between which nothing tells. `reverted`: a commit
+    and the one that took it back. `effect` and
+    `interval` are fractions of BAD against GOOD. `inside`: the merge that the culprit came with.
+    `also`: other commits that move the metric within the range, with their effects.
+    """
+
+    scenario: str
+    metric: str
+    good: Commit
+    bad: Commit
+    ending: Ending
+    reason: str
+    culprit: RangeCommit | None = None
+    inside: RangeCommit | None = None
+    suspects: tuple[RangeCommit, ...] = ()
+    reverted: tuple[RangeCommit, ...] = ()
+    also: tuple[tuple[RangeCommit, float], ...] = ()
+    posterior: Mapping[str, float] = field(default_factory=dict)
+    tested: tuple[Tested, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    effect: float | None = None
+    interval: Interval | None = None
+    checks: tuple[Check, ...] = ()
+    trials: int = 0
+    runner_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    reproduce: str = ""

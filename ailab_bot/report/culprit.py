@@ -1,0 +1,116 @@
+"""What a search for a culprit found, in a terminal: live while it goes on, and at its end."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ailab_bot.model.culprit import Check, Culprit, Ending, RangeCommit
+from ailab_bot.report.words import clean, duration, interval_text, percent
+
+_MARKS = " ▁▂▃▄▅▆▇█"
+#: Commits that one line of marks shows; more of them are gathered into the likeliest of neighbours.
+MOST_MARKS = 48
+#: Rows of the table: the likeliest commits.
+MOST_ROWS = 8
+#: A commit less likely than this is not worth a row, unless it was measured.
+_UNLIKELY = 0.01
+_TITLES = {
+    Ending.FOUND: "Culprit found",
+    Ending.SEVERAL: "Culprit found, and it is not the only one",
+    Ending.REINTRODUCED: "Culprit found: it brought back what had been taken back",
+    Ending.REVERTED: "Taken back already: nothing is left of it at BAD",
+    Ending.AMBIGUOUS: "The culprit is one of several commits",
+    Ending.NO_CULPRIT: "No commit of this range is to blame",
+    Ending.UNCONFIRMED: "A suspect, but measuring it again did not confirm it",
+    Ending.CAPACITY: "The capacity ended before the culprit was certain",
+    Ending.INTERRUPTED: "Interrupted before the culprit was certain",
+}
+
+
+def marks(chances: Sequence[float], most: int = MOST_MARKS) -> str:
+    """The range from GOOD to BAD in marks, the higher the likelier."""
+    if not chances:
+        return ""
+    width = min(len(chances), most)
+    ends = [round(place * len(chances) / width) for place in range(width + 1)]
+    tops = [max(chances[a:b]) for a, b in itertools.pairwise(ends)]
+    return "".join(_MARKS[math.ceil(min(max(top, 0.0), 1.0) * (len(_MARKS) - 1))] for top in tops)
+
+
+def step_line(number: int, tested: str, effect: float | None, chances: Sequence[float]) -> str:
+    """One line for each block: which commit was measured, and where the culprit is believed."""
+    seen = "failed" if effect is None else percent(math.expm1(effect))
+    return f"block {number:3}: {tested[:9]} {seen:>8}  GOOD ▕{marks(chances)}▏ BAD"
+
+
+def print_culprit(found: Culprit, console: Console) -> None:
+    """Headline, the likeliest commits, what confirmed it, and what to do next."""
+    console.print()
+    certain = found.ending.names_one
+    console.print(Text(_TITLES[found.ending], style="bold red" if certain else "bold"))
+    if found.culprit is not None:
+        _print_commit(found.culprit, console)
+        if found.inside is not None:
+            console.print(
+                Text(f"  came with the merge {found.inside.sha[:12]} {clean(found.inside.subject)}")
+            )
+    console.print(Text(clean(found.reason, 600)))
+    console.print()
+    _print_table(found, console)
+    for check in found.checks:
+        console.print(_check_line(check))
+    for commit, effect in found.also:
+        what = f"Also moves it: {commit.sha[:12]} ({percent(effect)}) {clean(commit.subject)}"
+        console.print(Text(what))
+    for note in found.notes:
+        console.print(Text(f"Note: {clean(note, 400)}"))
+    console.print(
+        Text(
+            f"{found.scenario} {found.metric}: BAD is {percent(found.effect)} "
+            f"{interval_text(found.interval)} against GOOD; {found.trials} trials, "
+            f"{duration(found.runner_seconds)} spent",
+            style="dim",
+        )
+    )
+    if found.reproduce:
+        console.print(Text(f"Reproduce: {found.reproduce}", style="dim"))
+
+
+def _print_commit(commit: RangeCommit, console: Console) -> None:
+    console.print(Text(f"  {commit.sha[:12]}  {clean(commit.subject)}", style="bold"))
+    console.print(Text(f"  by {clean(commit.author)} <{clean(commit.email)}>"))
+
+
+def _print_table(found: Culprit, console: Console) -> None:
+    effects = {each.sha: each.effects for each in found.tested}
+    likely = sorted(found.posterior, key=lambda sha: -found.posterior[sha])
+    rows = [sha for sha in likely if found.posterior[sha] >= _UNLIKELY][:MOST_ROWS]
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("commit", no_wrap=True)
+    table.add_column("probability", justify="right", no_wrap=True)
+    table.add_column("against GOOD", justify="right", no_wrap=True)
+    table.add_column("blocks", justify="right", no_wrap=True)
+    for sha in rows:
+        own = effects.get(sha, ())
+        seen = percent(math.expm1(median(own))) if own else "–"
+        why = "skipped" if sha in found.skipped else seen
+        table.add_row(sha[:12], f"{found.posterior[sha]:.1%}", why, str(len(own)))
+    console.print(table)
+
+
+def _check_line(check: Check) -> Text:
+    sign = "✓" if check.held else "✗"
+    seen = ""
+    if check.verdict is not None:
+        seen = f": {percent(check.verdict.effect)} {interval_text(check.verdict.interval)}"
+    return Text(f"{sign} {check.what}{seen}", style="" if check.held else "bold")

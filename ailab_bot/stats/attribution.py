@@ -1,0 +1,246 @@
+"""Which commit of a range made it slower: a posterior over commits, the next blocks, when to stop.
+
+A range has commits 1..n after its good end, commit 0; commit n is its bad end. One *block* is one
+trial of a commit and one of the good end, interleaved in random order on one machine, as `ailab ab`
+measures; its unit is two trials. The good end's trial is what tells a commit from the machine's
+level: recorded machines have phases in which several trials in a row are 30 % slower. It may be
+shared: measured next to two commits it tells as much of each (bench/bisection_scheme.py), and a
+culprit is found with about a fifth fewer trials; next to four it is no cheaper than that, since
+commits chosen together are chosen with less knowledge. A commit that shares costs half a block. The
+ends are measured as every other commit is, and blocks from earlier runs count.
+
+The list of measurements is the whole state: what is believed, chosen and said is a function of the
+question and that list, so an interrupted run continues where it was. Three parts:
+
+- the noise: what a block says of a commit's shift (`attribution_noise`);
+- the histories: no change, one, two, one taken back, one taken back and re-introduced, with sizes
+  on a grid (`attribution_chain`). A commit's own build adds a bias that is not in any history;
+- the choice: the commit whose next block tells most about the answer (who explains the tip), per
+  cost. "How large" is no part of the answer: the confirmation measures that.
+
+Stops at `confidence` for a commit, for a set that no measurement tells apart, since the commits
+between cannot be built, or for "nobody"; or when the blocks are used up. Nobody is notified of a
+posterior: the verdict engine compares the culprit with its parent first, on fresh blocks. Refuses
+to know what a commit is, and does no I/O.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ailab_bot.stats import attribution_noise as noise
+from ailab_bot.stats.attribution_chain import Belief, Family
+from ailab_bot.stats.attribution_model import (
+    SIZE_RATIO,
+    Families,
+    Model,
+    Outcome,
+    Question,
+    model_of,
+)
+
+__all__ = [
+    "Attribution",
+    "Families",
+    "Measurement",
+    "Outcome",
+    "Question",
+    "Suspect",
+    "attribute",
+    "mixed_prior",
+    "next_commits",
+]
+
+Array = NDArray[np.float64]
+
+#: Outcomes that are imagined for the runners already chosen for, to choose for the next.
+_IMAGINED = 8
+#: Share of a prior over commits that the scores do not decide.
+UNIFORM_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One block: seconds of the good end and of the commit (1..n), both positive.
+
+    `machine`: where it ran; every machine's level is learned on its own. `shares`: its trial of the
+    good end is that of the measurement before it on this machine.
+    """
+
+    commit: int
+    good: float
+    value: float
+    machine: str = ""
+    shares: bool = False
+
+    def record(self) -> dict[str, int | float | str]:
+        """For a state file; `Measurement(**record)` is equal to this."""
+        return {
+            "commit": self.commit,
+            "good": self.good,
+            "value": self.value,
+            "machine": self.machine,
+            "shares": self.shares,
+        }
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One who explains the tip: a commit, or several that nothing tells apart, most likely first.
+
+    `effect` and `interval`: the step there, as fractions (0.1: a tenth slower). They come from the
+    blocks that found it and flatter it: the size to show is the confirmation's.
+    """
+
+    commits: tuple[int, ...]
+    probability: float
+    effect: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What is known after some blocks.
+
+    `posterior[i]`: that commit i + 1 explains the tip, alone or with others. `nobody`: that none
+    does. `families`: of each shape. `suspects`: who is named. `reverted`: the commit that was taken
+    back and the one that did it, where that is the outcome; several where nothing tells them apart.
+    `tip_effect`: expected shift of the bad end, a fraction.
+    """
+
+    outcome: Outcome
+    trials: int
+    posterior: tuple[float, ...]
+    nobody: float
+    families: Mapping[str, float]
+    suspects: tuple[Suspect, ...]
+    reverted: tuple[tuple[int, ...], tuple[int, ...]]
+    tip_effect: float
+
+    @property
+    def blocks(self) -> float:
+        """Two trials are a block."""
+        return self.trials / 2
+
+
+def mixed_prior(scores: Sequence[float], uniform: float = UNIFORM_SHARE) -> tuple[float, ...]:
+    """A prior of scores (0 or more each): their share, and the same for all. Never 0."""
+    known = np.asarray(scores, dtype=float)
+    share = known / known.sum() if known.sum() > 0 else np.full(len(known), 1 / len(known))
+    return tuple(float(each) for each in (1 - uniform) * share + uniform / len(known))
+
+
+def attribute(question: Question, measurements: Sequence[Measurement]) -> Attribution:
+    """What these blocks say; the order matters only per machine, as its level drifts."""
+    model = model_of(question)
+    evidence = _evidence(model, measurements)
+    belief = model.believe(evidence)
+    trials = sum(1 if each.shares else 2 for each in measurements)
+    stop = model.stop(belief, trials / 2)
+    return _attribution(model, belief, Outcome(stop.outcome[0]), stop.named[0], trials)
+
+
+def next_commits(
+    question: Question,
+    measurements: Sequence[Measurement],
+    costs: Sequence[float] = (),
+    runners: int = 1,
+) -> tuple[int, ...]:
+    """Commits to measure in the next block of each of `runners`; one may be named twice.
+
+    `costs`: of the next block of each commit (n,), in any unit, preparation counted; equal if
+    empty. Decided after every round: a block of a commit that was prepared is cheaper now.
+    """
+    model = model_of(question)
+    price = np.asarray(costs, dtype=float) if costs else np.ones(question.commits)
+    if len(price) != question.commits or price.min() <= 0:
+        raise ValueError("costs are positive, one per commit")
+    evidence = _evidence(model, measurements)
+    belief = model.believe(evidence)
+    chosen = [int(model.choose(belief, price)[0])]
+    if runners > 1:
+        evidence = np.repeat(evidence, _IMAGINED, axis=0)
+        belief = model.believe(evidence)
+    while len(chosen) < runners:
+        evidence = model.imagine(evidence, belief, chosen[-1], len(chosen))
+        belief = model.believe(evidence)
+        gains = model.information(belief).mean(axis=0) / price
+        chosen.append(int(np.argmax(gains)) + 1)
+    return tuple(chosen)
+
+
+def _evidence(model: Model, measurements: Sequence[Measurement]) -> Array:
+    evidence = model.empty(1)
+    levels: dict[str, noise.Level] = {}  # of each machine, after its last trial of the good end
+    before: dict[str, tuple[float, noise.Level]] = {}  # that trial, and the level it was seen from
+    for each in measurements:
+        if not 1 <= each.commit <= model.question.commits:
+            raise ValueError(f"commit {each.commit} is not in the range")
+        if not (0 < each.good < math.inf and 0 < each.value < math.inf):
+            raise ValueError("a block has two positive times")
+        good, value = np.log([each.good]), np.log([each.value])
+        unit, machine = model.question.scale, each.machine
+        if each.shares:
+            seconds, level = before.get(machine, (0.0, None))
+            if level is None or seconds != each.good:
+                raise ValueError("what shares a trial of the good end follows the one that has it")
+        else:
+            level = levels.get(machine) or noise.first_level(good / unit, value / unit)
+            before[machine] = each.good, level
+        likely, levels[machine] = model.absorb(level, good, value)
+        evidence[:, each.commit - 1] += likely
+    return evidence
+
+
+def _attribution(
+    model: Model, belief: Belief, outcome: Outcome, named: NDArray[np.bool_], trials: int
+) -> Attribution:
+    blamed, families = belief.blamed[0], belief.families[0]
+    answered = outcome not in {Outcome.OPEN, Outcome.CAPACITY}
+    suspects = tuple(
+        _suspect(belief, np.flatnonzero(model.owner == owner))
+        for owner in np.flatnonzero(named)
+        if answered
+    )
+    taken_back = (
+        (_likely(model, belief.reverted), _likely(model, belief.reverts))
+        if outcome is Outcome.REVERTED
+        else ((), ())
+    )
+    return Attribution(
+        outcome=outcome,
+        trials=trials,
+        posterior=tuple(float(each) for each in blamed),
+        nobody=float(families[Family.NONE] + families[Family.REVERTED]),
+        families={family.name.lower(): float(families[family]) for family in Family},
+        suspects=suspects,
+        reverted=taken_back,
+        tip_effect=float(math.expm1(belief.tip[0, 1:] @ model.sizes)),
+    )
+
+
+def _suspect(belief: Belief, members: NDArray[np.int64]) -> Suspect:
+    blamed = belief.blamed[0, members]
+    mass = max(float(blamed.sum()), 1e-300)
+    mean = float(belief.step[0, members].sum()) / mass
+    square = float(belief.step_square[0, members].sum()) / mass
+    grid = abs(mean) * (SIZE_RATIO - 1) / math.sqrt(12)  # sizes between two steps of the grid
+    reach = 2.576 * math.sqrt(max(square - mean**2, 0.0) + grid**2)
+    order = members[np.argsort(-blamed, kind="stable")]
+    return Suspect(
+        tuple(int(index) + 1 for index in order),
+        min(mass, 1.0),
+        math.expm1(mean),
+        (math.expm1(mean - reach), math.expm1(mean + reach)),
+    )
+
+
+def _likely(model: Model, per_commit: Array) -> tuple[int, ...]:
+    """The commits of the likeliest group."""
+    owner = int(np.argmax(model.groups(per_commit)[0]))
+    return tuple(int(index) + 1 for index in np.flatnonzero(model.owner == owner))

@@ -1,0 +1,204 @@
+"""Stories of `ailab bisect`: real repositories, real processes, the command as users type it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from repositories import commit, git, new_repository
+
+TRAIN = """
+import sys, time
+import settings
+time.sleep(settings.DELAY)
+sys.audit("ailab.first_batch")
+time.sleep(60)
+"""
+FAST, SLOW = "DELAY = 0.1\n", "DELAY = 0.16\n"
+SCENARIO = "id: launch\ncommand: [python, train.py]\nfirst_batch: api\ntimeout_s: 20\n"
+#: Other work on the machine that tests must not depend on.
+ANY_LOAD = "noise: {max_load: 1, max_steal: 1}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AILAB_CACHE_DIR", str(tmp_path / "cache"))
+    folder = new_repository(tmp_path / "platform")
+    commit(folder, {"train.py": TRAIN, "settings.py": FAST, ".ailab/config.yml": ANY_LOAD,
+                    ".ailab/scenarios/launch.yml": SCENARIO}, "The platform")  # fmt: skip
+    git(folder, "tag", "good")
+    return folder
+
+
+def words(folder: Path, count: int, name: str = "words") -> None:
+    for number in range(count):
+        commit(folder, {f"docs/{name}-{number}.md": f"{number}\n"}, f"More {name} {number}")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "ailab_bot", "bisect", *arguments]
+
+
+def bisect(folder: Path, *arguments: str, status: int) -> tuple[dict[str, Any], str]:
+    """The document, and what was told beside it."""
+    asked = ("good", "main", "--scenario", "launch", *arguments)
+    result = subprocess.run(
+        command(*asked, "--json", "-"),
+        cwd=folder, capture_output=True, text=True, timeout=600, check=False,
+        env={**os.environ, "COLUMNS": "80"},
+    )  # fmt: skip
+    assert result.returncode == status, result.stdout + result.stderr
+    return json.loads(result.stdout) if result.stdout else {}, result.stderr
+
+
+def test_the_commit_that_made_it_slower_is_found_confirmed_and_told(folder: Path) -> None:
+    words(folder, 3)
+    commit(folder, {"train.py": "import nothing_here\n" + TRAIN}, "Broken for a moment")
+    commit(folder, {"train.py": TRAIN}, "Mended")
+    culprit = commit(folder, {"settings.py": SLOW}, "Wait for the disk")
+    words(folder, 3, "more")
+
+    found, told = bisect(folder, status=1)
+
+    assert (found["culprit"], found["ending"]) == (culprit, "found")
+    assert found["author"] == {"name": "Test", "email": "test@example.invalid"}
+    assert found["posterior"][culprit] > 0.95
+    assert found["posterior"][found["bad"]] < 0.05
+    assert len(found["posterior"]) == 9
+    assert found["effect"] > 0.1
+    assert found["interval"][0] < found["interval"][1]
+    assert [(each["what"], each["held"]) for each in found["checks"]] == [
+        ("against its parent", True), ("BAD without it", True),
+    ]  # fmt: skip
+    assert found["trials"] >= 2 * sum(len(each["effects"]) for each in found["tested"])
+    assert culprit[:12] in found["reproduce"] or "--scenario launch" in found["reproduce"]
+    assert "Culprit found" in told
+    assert "Wait for the disk" in told
+    assert git(folder, "status", "--porcelain") == ""
+    assert git(folder, "worktree", "list").count("\n") == 0
+
+
+def test_of_commits_that_do_not_run_none_is_told_from_the_culprit_among_them(folder: Path) -> None:
+    words(folder, 2)
+    broken = commit(folder, {"train.py": "import nothing_here\n" + TRAIN}, "Broken")
+    slow = commit(folder, {"settings.py": SLOW}, "Slower, and nobody can run it")
+    mended = commit(folder, {"train.py": TRAIN}, "Mended")
+
+    found, told = bisect(folder, status=0)
+
+    assert (found["culprit"], found["ending"]) == (None, "ambiguous")
+    assert set(found["suspects"]) == {broken, slow, mended}
+    assert set(found["skipped"]) == {broken, slow}
+    assert "nothing_here" in found["why_skipped"][broken]
+    assert "one of several commits" in told
+
+
+def test_a_range_that_is_no_slower_blames_nobody(folder: Path) -> None:
+    words(folder, 4)
+
+    found, told = bisect(folder, status=0)
+
+    assert (found["culprit"], found["ending"], found["checks"]) == (None, "no_culprit", [])
+    assert sum(found["posterior"].values()) < 0.1
+    assert "dependencies, the image or the runner" in told
+
+
+def test_inside_a_guilty_merge_its_own_commit_is_named(folder: Path) -> None:
+    git(folder, "checkout", "--quiet", "-b", "side")
+    words(folder, 1, "side")
+    culprit = commit(folder, {"settings.py": SLOW}, "Slower on a branch")
+    words(folder, 1, "after")
+    git(folder, "checkout", "--quiet", "main")
+    words(folder, 2)
+    git(folder, "merge", "--quiet", "--no-ff", "-m", "Merge side", "side")
+    merge = git(folder, "rev-parse", "HEAD")
+    words(folder, 1, "last")
+
+    found, _ = bisect(folder, status=1)
+
+    assert (found["culprit"], found["inside_merge"]) == (culprit, merge)
+    assert all(each["held"] for each in found["checks"])
+
+
+def test_what_was_measured_counts_after_an_interruption(folder: Path, tmp_path: Path) -> None:
+    words(folder, 3)
+    culprit = commit(folder, {"settings.py": SLOW}, "Wait for the disk")
+    words(folder, 2, "more")
+    asked = ("good", "main", "--scenario", "launch", "--no-check")
+    process = subprocess.Popen(
+        command(*asked), cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "block   2" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    (run,) = (tmp_path / "cache" / "runs").iterdir()
+    assert f"--resume {run}" in told
+    before = {path.name: path.read_text() for path in (run / "range").glob("*.jsonl")}
+
+    found, _ = bisect(folder, "--resume", str(run), "--no-check", status=1)
+
+    assert (found["culprit"], found["checks"]) == (culprit, [])
+    for name, text in before.items():
+        assert (run / "range" / name).read_text().startswith(text)
+    assert found["trials"] > sum(text.count("\n") for text in before.values()) > 0
+
+
+def test_another_search_is_not_gone_on_with(folder: Path, tmp_path: Path) -> None:
+    words(folder, 2)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "search.json").write_text(json.dumps({"good": "x", "bad": "y", "scenario": "launch"}))
+
+    _, told = bisect(folder, "--resume", str(other), status=2)
+    assert "was another one" in told
+    _, told = bisect(folder, "--resume", str(tmp_path / "none"), status=2)
+    assert "no search can be taken up" in told
+
+
+def test_with_few_blocks_the_likeliest_are_told_and_nobody_is_blamed(folder: Path) -> None:
+    words(folder, 5)
+    commit(folder, {"settings.py": SLOW}, "Wait for the disk")
+    words(folder, 5, "more")
+
+    found, told = bisect(folder, "--blocks", "2", status=0)
+
+    assert (found["culprit"], found["ending"]) == (None, "capacity")
+    assert "--blocks" in told
+
+
+@pytest.mark.parametrize(
+    ("break_at", "said"), [("good", "does not run at GOOD"), ("bad", "does not run at BAD")]
+)
+def test_ends_that_do_not_run_end_the_search(folder: Path, break_at: str, said: str) -> None:
+    if break_at == "bad":
+        words(folder, 2)
+    commit(folder, {"train.py": "import nothing_here\n" + TRAIN}, "Broken")
+    if break_at == "good":
+        git(folder, "tag", "--force", "good")
+        commit(folder, {"train.py": TRAIN}, "Mended")
+
+    _, told = bisect(folder, status=2)
+
+    assert said in told
+    assert "nothing_here" in told
+
+
+def test_an_unknown_scenario_is_told_with_the_known_ones(folder: Path) -> None:
+    words(folder, 1)
+    result = subprocess.run(
+        command("good", "main", "--scenario", "lunch"),
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "lunch" in result.stderr
+    assert "launch" in result.stderr
