@@ -26,7 +26,7 @@ from ailab_bot.measure.cores import choose_cores
 from ailab_bot.measure.environment import interpreter, which_python
 from ailab_bot.measure.git import Repository, open_repository
 from ailab_bot.measure.ranges import read_inside, read_range, without
-from ailab_bot.model.culprit import Check, Culprit, Ending, RangeCommit, Tested
+from ailab_bot.model.culprit import Check, Culprit, Ending, Measured, RangeCommit
 from ailab_bot.model.report import Commit
 from ailab_bot.model.trial import Arm
 from ailab_bot.model.verdict import Interval, Verdict, VerdictKind
@@ -268,7 +268,7 @@ def _culprit(
             each.sha: chance for each, chance in zip(commits, belief.posterior, strict=True)
         },
         tested=tuple(
-            Tested(each.sha, stand.effects(each.sha)) for each in commits if stand.effects(each.sha)
+            Measured(each.sha, effects) for each in commits if (effects := stand.effects(each.sha))
         ),
         skipped=dict(search.skipped),
         effect=belief.tip_effect,
@@ -369,7 +369,7 @@ def _confirmed(found: Culprit, work: Work, folder: Path, progress: Progress) -> 
     found = replace(found, checks=tuple(checks))
     if first.held:
         return found
-    seen = first.verdict.kind.value if first.verdict else "no verdict"
+    seen = first.verdict.kind.value if first.verdict else f"nothing ({first.why_not or 'no block'})"
     reason = (
         f"Commit {suspect.sha[:12]} was suspected, but fresh blocks against its parent say {seen}: "
         "nobody is blamed."
@@ -392,10 +392,13 @@ def _check(
         scenarios=[work.scenario], python=work.python, seed=work.seed, family=1, capacity_s=None,
         policy=work.policy, noise=work.noise, signature=False,
     )  # fmt: skip
-    measure_arms(job, log, progress)
+    measured = measure_arms(job, log, progress)
+    if measured.interrupted:
+        raise KeyboardInterrupt
     verdict = _verdict(log, work)
     held = verdict is not None and verdict.confirmed and verdict.kind is expected
-    return Check(what, base, head, held, verdict)
+    lost = measured.lost.get(work.scenario.id)
+    return Check(what, base, head, held, verdict, lost.reason if lost else "")
 
 
 def _verdict(log: TrialLog, work: Work) -> Verdict | None:

@@ -229,11 +229,14 @@ def blocks_of(trials: Sequence[Trial], metric: str) -> tuple[Both, ...]:
 
 
 def _read(path: Path) -> Iterator[Trial]:
-    """What an earlier run wrote. A line that was cut off in writing is none."""
+    """What an earlier run wrote. A line that was cut off in writing is none, and goes."""
     try:
-        text = path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        yield from parse_trials(whole.splitlines(), str(path))
+        data = path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            with path.open("r+b") as file:
+                file.truncate(len(whole))
+        yield from parse_trials(whole.decode("utf-8").splitlines(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise RunnerError(
             f"the trials of an earlier run cannot be read: {path}",

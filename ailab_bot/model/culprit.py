@@ -50,7 +50,7 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True)
-class Tested:
+class Measured:
     """What was measured of one commit against GOOD. `effects`: log(commit/GOOD) of each block."""
 
     sha: str
@@ -60,13 +60,15 @@ class Tested:
 @dataclass(frozen=True)
 class Check:
     """A comparison by the ordinary verdict engine, once somebody is suspected. `what` says of what
-    it is, in words for people; `held`: whether it came out as the suspicion says."""
+    it is, for people; `held`: whether it came out as the suspicion says; `why_not`: what kept it
+    from an end, where anything did."""
 
     what: str
     base: str
     head: str
     held: bool
     verdict: Verdict | None = None
+    why_not: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Culprit:
     reverted: tuple[RangeCommit, ...] = ()
     also: tuple[tuple[RangeCommit, float], ...] = ()
     posterior: Mapping[str, float] = field(default_factory=dict)
-    tested: tuple[Tested, ...] = ()
+    tested: tuple[Measured, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     effect: float | None = None
     interval: Interval | None = None

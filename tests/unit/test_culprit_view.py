@@ -1,0 +1,84 @@
+"""What a search for a culprit found, as people and programs read it."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from ailab_bot.model.culprit import Check, Culprit, Ending, Measured, RangeCommit
+from ailab_bot.model.culpritwire import culprit_to_json
+from ailab_bot.model.report import Commit
+from ailab_bot.model.verdict import Interval
+from ailab_bot.report.culprit import MOST_MARKS, marks, print_culprit, step_line
+
+A, B, C = (each * 40 for each in "abc")
+COMMITS = tuple(
+    RangeCommit(sha, (A,), "Ada", "ada@example.invalid", f"Change {sha[0]}") for sha in (A, B, C)
+)
+FOUND = Culprit(
+    "launch", "ttfb_s", Commit("v1", "0" * 40), Commit("main", C), Ending.FOUND,
+    "After 8 blocks: one commit explains what the bad end shows.", culprit=COMMITS[1],
+    posterior={A: 0.004, B: 0.99, C: 0.003},
+    tested=(Measured(B, (0.1, 0.12)), Measured(C, (0.11,))),
+    effect=0.117, interval=Interval(0.1, 0.13), trials=6, runner_seconds=9.5,
+    checks=(Check("against its parent", A, B, held=True),), reproduce="ailab bisect v1 main",
+)  # fmt: skip
+
+
+def shown(found: Culprit, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    print_culprit(found, console)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_culprit_its_author_and_the_evidence_are_told() -> None:
+    text = shown(FOUND)
+
+    for word in ("Culprit found", B[:12], "Change b", "Ada", "99.0", "+11.7", "against its parent"):
+        assert word in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_every_ending_has_a_title_of_its_own(ending: Ending) -> None:
+    titles = {shown(replace(FOUND, ending=each)).strip().splitlines()[0] for each in Ending}
+
+    assert len(titles) == len(Ending)
+    assert shown(replace(FOUND, ending=ending, culprit=None)).strip()
+
+
+def test_a_hostile_message_moves_no_cursor() -> None:
+    evil = replace(COMMITS[1], subject="\x1b[2Jgone\u202e", author="\x1b]0;x\x07")
+
+    text = shown(replace(FOUND, culprit=evil))
+
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_the_range_is_one_line_of_marks_whatever_its_length() -> None:
+    assert marks([]) == ""
+    assert marks([0.0, 1.0, 0.5]) == " █▄"
+    long = marks([0.0] * 500 + [0.9] + [0.0] * 499)
+    assert len(long) == MOST_MARKS
+    assert long.count("█") + long.count("▇") + long.count(" ") == MOST_MARKS
+    assert long.strip()
+    assert "failed" in step_line(3, B, None, [0.5, 0.5])
+    assert "+10.5" in step_line(3, B, 0.1, [0.5, 0.5])
+
+
+def test_the_document_keeps_the_contract() -> None:
+    document = json.loads(json.dumps(culprit_to_json(FOUND)))
+
+    assert (document["culprit"], document["trials"], document["runner_seconds"]) == (B, 6, 9.5)
+    assert document["posterior"] == {A: 0.004, B: 0.99, C: 0.003}
+    assert (document["effect"], document["interval"], document["skipped"]) == (
+        0.117, [0.1, 0.13], [],
+    )  # fmt: skip
+    assert document["author"] == {"name": "Ada", "email": "ada@example.invalid"}
+    nobody = culprit_to_json(replace(FOUND, culprit=None, interval=None, ending=Ending.NO_CULPRIT))
+    assert (nobody["culprit"], nobody["interval"], nobody["author"]) == (None, None, None)
