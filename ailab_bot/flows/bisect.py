@@ -18,9 +18,11 @@ from ailab_bot.config import load_config, load_scenarios
 from ailab_bot.errors import UserError
 from ailab_bot.flows.ab import dirty_note, new_run_folder
 from ailab_bot.flows.arms import Job, measure_arms
+from ailab_bot.flows.definitions import Definitions
 from ailab_bot.flows.measurement import TrialLog
 from ailab_bot.flows.policy import policy_of
 from ailab_bot.flows.stand import CannotMeasureError, Stand, Work
+from ailab_bot.flows.suspicion import scores_of
 from ailab_bot.judge import judge
 from ailab_bot.measure.cores import choose_cores
 from ailab_bot.measure.environment import interpreter, which_python
@@ -38,6 +40,7 @@ from ailab_bot.stats.attribution import (
     Outcome,
     Question,
     attribute,
+    mixed_prior,
     next_commits,
 )
 
@@ -85,6 +88,7 @@ class Search:
     scale: float
     capacity: int
     tell: Callable[[str], None]
+    prior: tuple[float, ...] = ()
     measurements: list[Measurement] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
@@ -103,7 +107,13 @@ class Search:
     def question(self) -> Question:
         places = {each.sha: number for number, each in enumerate(self.commits, 1)}
         skipped = frozenset(places[sha] for sha in self.skipped)
-        return Question(len(self.commits), self.scale, skipped=skipped, capacity=self.capacity)
+        return Question(
+            len(self.commits),
+            self.scale,
+            prior=self.prior,
+            skipped=skipped,
+            capacity=self.capacity,
+        )
 
     def belief(self) -> Attribution:
         return attribute(self.question(), self.measurements)
@@ -161,12 +171,14 @@ def find_culprit(request: BisectRequest, progress: Progress) -> tuple[Culprit, P
     repository = open_repository(request.repo)
     good, bad = repository.resolve(request.good), repository.resolve(request.bad)
     commits = read_range(repository, good.sha, bad.sha)
-    work = _work(request, repository, good.sha)
+    definitions = _definitions(request, repository)
+    work = _work(request, repository, definitions, good.sha)
     folder = _folder(request, good, bad, work)
     work = replace(work, seed=_seed_of(folder))
     scale = work.policy.limits(work.scenario.id, work.metric).scale
+    prior = _prior(work, definitions, commits, progress)
     with Stand(work, folder / "range", progress) as stand:
-        search = Search(commits, stand, scale, request.blocks, progress.note)
+        search = Search(commits, stand, scale, request.blocks, progress.note, prior)
         belief = search.run()
         found = _culprit(request, good, bad, search, belief)
     if search.interrupted or not found.ending.names_one or found.culprit is None:
@@ -183,9 +195,31 @@ def find_culprit(request: BisectRequest, progress: Progress) -> tuple[Culprit, P
 _UNCHECKED = "Interrupted before the suspect was compared with its parent: it is only a suspect."
 
 
-def _work(request: BisectRequest, repository: Repository, good: str) -> Work:
+def _definitions(request: BisectRequest, repository: Repository) -> Definitions:
     config = load_config(request.config, repository.root)
-    scenarios = {scenario.id: scenario for scenario in load_scenarios(config)}
+    return Definitions("", (), config, load_scenarios(config), policy_of(config))
+
+
+def _prior(
+    work: Work, definitions: Definitions, commits: Sequence[RangeCommit], progress: Progress
+) -> tuple[float, ...]:
+    """Of what footprints say of each commit; empty, which is all alike, where there are none."""
+    scores = scores_of(work.repository, definitions, work.scenario, commits)
+    if not scores:
+        return ()
+    apart = sum(score <= 0 for score in scores)
+    progress.note(
+        f"by its footprint {apart} of {len(scores)} commits cannot move {work.scenario.id}: the "
+        "others are suspected first"
+    )
+    return mixed_prior(scores)
+
+
+def _work(
+    request: BisectRequest, repository: Repository, definitions: Definitions, good: str
+) -> Work:
+    config = definitions.config
+    scenarios = {scenario.id: scenario for scenario in definitions.scenarios}
     if request.scenario not in scenarios:
         raise UserError(
             f"there is no scenario `{request.scenario:.80}`",
@@ -197,7 +231,7 @@ def _work(request: BisectRequest, repository: Repository, good: str) -> Work:
         good,
         scenarios[request.scenario],
         interpreter(which_python(request.python, config.python)),
-        policy_of(config),
+        definitions.policy,
         config.noise,
         0,
         choose_cores(config.noise.pin),

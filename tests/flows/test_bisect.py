@@ -84,6 +84,19 @@ def test_the_commit_that_made_it_slower_is_found_confirmed_and_told(folder: Path
     assert git(folder, "worktree", "list").count("\n") == 0
 
 
+def test_with_a_footprint_the_commit_that_touches_it_is_suspected_first(folder: Path) -> None:
+    words(folder, 6)
+    culprit = commit(folder, {"settings.py": SLOW}, "Wait for the disk")
+    words(folder, 6, "more")
+    recorded = [sys.executable, "-m", "ailab_bot", "footprint", "good", "--quiet"]
+    subprocess.run(recorded, cwd=folder, check=True, capture_output=True)
+
+    found, told = bisect(folder, "--blocks", "1", status=0)
+
+    assert "by its footprint 6 of 13 commits cannot move launch" in told
+    assert max(found["posterior"], key=found["posterior"].__getitem__) == culprit
+
+
 def test_of_commits_that_do_not_run_none_is_told_from_the_culprit_among_them(folder: Path) -> None:
     words(folder, 2)
     broken = commit(folder, {"train.py": "import nothing_here\n" + TRAIN}, "Broken")
