@@ -50,7 +50,7 @@ SMALLEST_SHARE = 1e-4
 #: Of fewer calls than this that come or go nobody would notice anything.
 SMALLEST_PART = 1e-5
 #: Of more touches of one scenario, these: the others of so many would say the same.
-_MOST_TOUCHES = 100
+_MOST_TOUCHES = 50
 #: Changed Python files whose old and new contents are read for tokens, and their bytes: a stranger
 #: can write them so that a megabyte takes the parser 4 seconds.
 _MOST_READ_FILES, _MOST_READ_BYTES = 300, 3 << 20
@@ -189,8 +189,9 @@ def rows_of(
     return rows
 
 
-#: What one touch shows, whichever scenario it touches: bits of _FLAGS, share, functions.
-_Seen = tuple[int, float, int]
+#: What one touch shows, whichever scenario it touches: bits of _FLAGS, share where calls do not
+#: tell all and where they do, functions.
+_Seen = tuple[int, float, float, int]
 _FLAGS = (*(how.value for how in How), "module_body", "config_file", "data_file", *_TOKENS)
 _BIT = {name: 1 << place for place, name in enumerate(_FLAGS)}
 _NUMBER = _BIT[Token.NUMBER]
@@ -201,17 +202,16 @@ def _of_finding(
     finding: Finding, facts: ChangeFacts, seen: dict[int, _Seen]
 ) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
     """What stands before `near`, the tokens, and whether anything is newly imported."""
-    flags, functions = 0, 0
-    shares = [0.0, 0.0]  # of files whose calls are not known, and of the others
+    flags, functions, share, counted = 0, 0, 0.0, 0.0
     for touch in finding.touches[:_MOST_TOUCHES]:
         own = seen.get(id(touch))
         if own is None:
-            own = seen[id(touch)] = _of_touch(touch, facts.tokens.get(touch.path, NOTHING))
+            own = seen[id(touch)] = _of_touch(touch, facts)
         flags |= own[0]
-        # Another number may mean another length of a loop, which no count of calls tells.
-        shares[touch.path in facts.calls and not own[0] & _NUMBER] += own[1]
-        functions += own[2]
-    share, counted = (min(1.0, each) for each in shares)
+        share += own[1]
+        counted += own[2]
+        functions += own[3]
+    share, counted = min(1.0, share), min(1.0, counted)
     on = [float(flags >> place & 1) for place in range(len(_FLAGS))]
     hows = len(_HOWS)
     first = (
@@ -230,8 +230,8 @@ def _of_finding(
     return first, tuple(on[hows + 3 :]), bool(flags & _IMPORTS)
 
 
-def _of_touch(touch: Touch, tokens: Tokens) -> _Seen:
-    flags = _BIT[touch.how]
+def _of_touch(touch: Touch, facts: ChangeFacts) -> _Seen:
+    tokens, flags = facts.tokens.get(touch.path, NOTHING), _BIT[touch.how]
     if "<module>" in touch.functions:
         flags |= _BIT["module_body"]
     if touch.how is How.CONTENT:
@@ -241,7 +241,10 @@ def _of_touch(touch: Touch, tokens: Tokens) -> _Seen:
     if touch.how is not How.VANISHES:
         for token in tokens.within(touch.functions):
             flags |= _BIT[token]
-    return flags, touch.share, len(touch.functions)
+    # Another number may mean another length of a loop, which no count of calls tells.
+    counted = touch.path in facts.calls and not flags & _NUMBER
+    shares = (0.0, touch.share) if counted else (touch.share, 0.0)
+    return flags, *shares, len(touch.functions)
 
 
 class _History:

@@ -22,6 +22,8 @@ from ailab_bot.plan.sets import by_scenario, first, flags
 from ailab_bot.plan.shadowing import Folders, folders_above, stem
 from ailab_bot.plan.touches import Touches
 
+#: Of more touches of one scenario, the most telling: the others would say the same.
+MOST_TOUCHES = 50
 #: A reason names so many functions and leaves out the rest.
 _MOST_NAMED = 3
 #: Shares below this are noise of the recording, and not worth a person's time.
@@ -143,11 +145,11 @@ def _findings(
     index = work.index
     numbers = {name: number for number, name in enumerate(index.scenarios)}
     size = len(index.scenarios)
-    touches = by_scenario([who for _, who in work.rows], size)
+    touches = _touches(work, size)
     quiet = [*((path, (), who) for path, who in work.same)]
     first_dormant = first([who for _, _, who in work.dormant], size)
     first_same = first([who for _, _, who in quiet], size)
-    is_stale, is_grown = flags(stale.changed, size), flags(stale.grown, size)
+    is_stale, is_grown = (flags(who, size) for who in stale)
     unseen = first([*index.unseen.values()], size)
     why_unseen = [*index.unseen]
     own = _own_files(change, scenarios, definitions)
@@ -160,12 +162,12 @@ def _findings(
             found[name] = Finding(Relation.UNKNOWN, "it has no footprint yet", mine)
             continue
         key: tuple[object, ...]
-        rows = touches.get(number)
-        if rows is not None or mine:
-            key = ("touched", mine, b"" if rows is None else rows.tobytes())
+        others = touches.get(number, ())
+        if others or mine:
+            key = ("touched", mine, id(others))
             if key not in cache:
-                every = (*mine, *(() if rows is None else (work.rows[row][0] for row in rows)))
-                cache[key] = Finding(Relation.TOUCHED, _why_touched(every), every)
+                why = _why_touched((*mine, *others[:1]))
+                cache[key] = Finding(Relation.TOUCHED, why, (*mine, *others))
         elif unseen[number] >= 0:
             key = ("unseen", unseen[number])
             what = why_unseen[unseen[number]]
@@ -207,6 +209,20 @@ def _findings(
     return found
 
 
+def _touches(work: Touches, size: int) -> dict[int, tuple[Touch, ...]]:
+    """By scenario, the most telling first. Who has the same ones has the same tuple."""
+    rows = sorted(work.rows, key=lambda row: _telling(row[0]))
+    made: dict[bytes, tuple[Touch, ...]] = {}
+    found = {}
+    for number, places in by_scenario([who for _, who in rows], size).items():
+        some = places[:MOST_TOUCHES]
+        key = some.tobytes()
+        if key not in made:
+            made[key] = tuple(rows[place][0] for place in some)
+        found[number] = made[key]
+    return found
+
+
 def _own_files(
     change: Change, scenarios: Sequence[str], definitions: Mapping[str, str]
 ) -> dict[str, tuple[Touch, ...]]:
@@ -224,9 +240,14 @@ def _own_files(
     return {name: tuple(touches) for name, touches in found.items()}
 
 
+def _telling(touch: Touch) -> tuple[int, float]:
+    """The most telling ones first."""
+    return -_TELLING[touch.how], -touch.share
+
+
 def _why_touched(touches: Sequence[Touch]) -> str:
     """The most telling touch: who ran changed code is told which, and how much of it."""
-    best = max(touches, key=lambda each: (_TELLING[each.how], each.share))
+    best = min(touches, key=_telling)
     if best.how is How.CODE:
         share = f" ({best.share:.0%} of the traced time)".replace("%", " %")
         share = share if best.share >= _SHARE_WORTH_TELLING else ""

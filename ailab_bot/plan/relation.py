@@ -54,7 +54,8 @@ class Touch:
 
 @dataclass(frozen=True)
 class Finding:
-    """The relation of one change to one scenario. `reason` is one sentence that people read."""
+    """The relation of one change to one scenario. `reason` is one sentence that people read.
+    `touches`: the most telling ones first, and of very many the first of these."""
 
     relation: Relation
     reason: str
