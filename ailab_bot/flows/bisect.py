@@ -315,7 +315,8 @@ def _culprit(
 
 
 def _reason(ending: Ending, belief: Attribution, search: Search) -> str:
-    blocks = f"{belief.blocks} blocks"
+    count = f"{belief.blocks:g}"
+    blocks = "1 block" if count == "1" else f"{count} blocks"
     if ending is Ending.NO_CULPRIT:
         return (
             f"After {blocks} BAD is as fast as GOOD on this machine with today's dependencies "
@@ -323,7 +324,7 @@ def _reason(ending: Ending, belief: Attribution, search: Search) -> str:
             "the dependencies, the image or the runner."
         )
     if ending is Ending.CAPACITY:
-        return f"{blocks} were the limit (--blocks); the likeliest commits are below."
+        return f"The limit was {blocks} (--blocks); the likeliest commits are below."
     if ending is Ending.INTERRUPTED:
         return f"Stopped after {blocks}; --resume goes on with what was measured."
     if ending is Ending.AMBIGUOUS:
