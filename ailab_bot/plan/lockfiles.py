@@ -100,7 +100,7 @@ class _CannotTellError(Exception):
 
 def is_lock(path: str) -> bool:
     """Whether it says all that is installed."""
-    name = PurePosixPath(path).name
+    name = path.rpartition("/")[2]
     return name in _LOCKS or _is_pylock(name)
 
 
@@ -127,7 +127,7 @@ def is_hashed(data: bytes) -> bool:
 
 def is_dependency_file(path: str) -> bool:
     """Whether `moved` has something to say about it, if only that it cannot tell."""
-    name = PurePosixPath(path).name
+    name = path.rpartition("/")[2]
     named = name in _DECLARATIONS or bool(_OTHERS.match(name))
     return named or is_lock(path) or _is_requirements(path)
 
@@ -158,7 +158,7 @@ def rebuilds(old: bytes, new: bytes, path: str) -> bool:
 
     For `pyproject.toml` and `setup.cfg`; also True where either cannot be read.
     """
-    name = PurePosixPath(path).name
+    name = path.rpartition("/")[2]
     reader = {"pyproject.toml": _pyproject_build, "setup.cfg": _setup_cfg_build}.get(name)
     if reader is None:
         return False
@@ -177,7 +177,7 @@ def normalised(name: str) -> str:
 
 
 def _reader(path: str) -> Callable[[str], Pins] | None:
-    name = PurePosixPath(path).name
+    name = path.rpartition("/")[2]
     if name in {"poetry.lock", "uv.lock", "pdm.lock"}:
         return lambda text: _packages(text, "package")
     if _is_pylock(name):

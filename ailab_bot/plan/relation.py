@@ -22,7 +22,10 @@ class Relation(StrEnum):
 
     @property
     def is_proof(self) -> bool:
-        return self in {Relation.APART, Relation.SAME_CODE, Relation.DORMANT}
+        return self in _PROOFS
+
+
+_PROOFS = frozenset({Relation.APART, Relation.SAME_CODE, Relation.DORMANT})
 
 
 class How(StrEnum):
