@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from types import CodeType
 
 from ailab_bot.plan.oldsyntax import called, is_too_new
-from ailab_bot.plan.parsing import parse
+from ailab_bot.plan.parsing import UNREADABLE, parse
 
 #: Larger sources are not compared; a syntax tree takes about 100 times its source in memory.
 LARGEST_BYTES = 512 << 10
@@ -79,7 +79,7 @@ def compare_code(
         with warnings.catch_warnings():  # of the compiler
             warnings.simplefilter("ignore")
             return _compare(old, new, path, oldest_python or sys.version_info[:2])
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, LookupError):
+    except UNREADABLE:
         return _UNKNOWN
 
 

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from ailab_bot.model.change import Change
 from ailab_bot.model.signature import Likeness
 from ailab_bot.plan.past import Count, Past, day_of
-from ailab_bot.plan.relation import Finding, How, Relation, Touch
+from ailab_bot.plan.relation import MOST_TOUCHES, Finding, How, Relation, Touch
 from ailab_bot.plan.tokens import NOTHING, Budget, Calls, Token, Tokens, tokens_of
 
 #: Grows when a number's meaning changes, or the list: models of another version are not used.
@@ -49,8 +49,6 @@ Features = tuple[float, ...]
 SMALLEST_SHARE = 1e-4
 #: Of fewer calls than this that come or go nobody would notice anything.
 SMALLEST_PART = 1e-5
-#: Of more touches of one scenario, these: the others of so many would say the same.
-_MOST_TOUCHES = 50
 #: Changed Python files whose old and new contents are read for tokens, and their bytes: a stranger
 #: can write them so that a megabyte takes the parser 4 seconds.
 _MOST_READ_FILES, _MOST_READ_BYTES = 300, 3 << 20
@@ -203,7 +201,7 @@ def _of_finding(
 ) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
     """What stands before `near`, the tokens, and whether anything is newly imported."""
     flags, functions, share, counted = 0, 0, 0.0, 0.0
-    for touch in finding.touches[:_MOST_TOUCHES]:
+    for touch in finding.touches[:MOST_TOUCHES]:
         own = seen.get(id(touch))
         if own is None:
             own = seen[id(touch)] = _of_touch(touch, facts)

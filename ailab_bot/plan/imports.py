@@ -22,7 +22,7 @@ from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from ailab_bot.model.scenario import Scenario
-from ailab_bot.plan.parsing import parse
+from ailab_bot.plan.parsing import UNREADABLE, parse
 from ailab_bot.plan.shadowing import folders_above
 from ailab_bot.plan.tokens import LARGEST_BYTES
 
@@ -67,7 +67,7 @@ def imports_of(source: bytes) -> tuple[Import, ...]:
         return ()
     try:
         tree = parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, LookupError):
+    except UNREADABLE:
         return ()
     found: dict[Import, None] = {}
     words = 0

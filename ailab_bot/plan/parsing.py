@@ -20,9 +20,15 @@ _ENCODINGS = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "latin-1", "latin1
                         "iso8859-1", "iso-8859-15", "cp1252", "windows-1252"})  # fmt: skip
 
 
+#: What a source raises that is none, or that asks for too much.
+UNREADABLE = (
+    SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, LookupError,
+)  # fmt: skip
+
+
 def parse(source: bytes, *, python: tuple[int, int] | None = None, path: str = "") -> ast.Module:
-    """The tree; SyntaxError, ValueError, RecursionError, MemoryError, OverflowError or LookupError
-    where there is none. `python`: the oldest interpreter that has to understand it."""
+    """The tree; any of UNREADABLE where there is none. `python`: the oldest interpreter that has to
+    understand it."""
     check(source)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

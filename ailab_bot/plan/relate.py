@@ -16,14 +16,12 @@ from ailab_bot.model.change import Change, ChangedFile, ChangeKind
 from ailab_bot.plan import lockfiles
 from ailab_bot.plan.codecompare import MODULE
 from ailab_bot.plan.index import Bits, FootprintIndex
-from ailab_bot.plan.parsing import parse
-from ailab_bot.plan.relation import Finding, How, Relation, Touch
+from ailab_bot.plan.parsing import UNREADABLE, parse
+from ailab_bot.plan.relation import MOST_TOUCHES, Finding, How, Relation, Touch
 from ailab_bot.plan.sets import by_scenario, first, flags
 from ailab_bot.plan.shadowing import Folders, folders_above, stem
 from ailab_bot.plan.touches import Touches
 
-#: Of more touches of one scenario, the most telling: the others would say the same.
-MOST_TOUCHES = 50
 #: A reason names so many functions and leaves out the rest.
 _MOST_NAMED = 3
 #: Shares below this are noise of the recording, and not worth a person's time.
@@ -125,7 +123,7 @@ def _imported(source: bytes | None) -> frozenset[str]:
         return frozenset()
     try:
         nodes = list(ast.walk(parse(source)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, LookupError):
+    except UNREADABLE:
         return frozenset()
     words: set[str] = set()
     for node in nodes:

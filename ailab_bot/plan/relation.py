@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+#: Touches of one scenario that a finding keeps: the others of so many would say the same.
+MOST_TOUCHES = 50
+
 
 class Relation(StrEnum):
     """From "cannot move it" to "nobody knows". Up to DORMANT it is a proof that head runs the same

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
-from ailab_bot.plan.parsing import parse
+from ailab_bot.plan.parsing import UNREADABLE, parse
 
 #: Larger sources are not looked into: a tree takes about 100 times its source in memory.
 LARGEST_BYTES = 512 << 10
@@ -215,7 +215,7 @@ def _read(source: bytes | None, budget: Budget) -> _Side | None:
                 called.setdefault(runs_in, defaultdict(float))[HIDDEN] += times
         for name in words:
             called.setdefault(name, defaultdict(float))
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, LookupError):
+    except UNREADABLE:
         return None
     return _Side(words, called)
 
