@@ -21,13 +21,14 @@ from ailab_bot.flows.arms import Job, measure_arms
 from ailab_bot.flows.definitions import Definitions
 from ailab_bot.flows.measurement import TrialLog
 from ailab_bot.flows.policy import policy_of
-from ailab_bot.flows.stand import CannotMeasureError, Stand, Work
+from ailab_bot.flows.stand import Both, CannotMeasureError, Stand, Work
 from ailab_bot.flows.suspicion import scores_of
 from ailab_bot.judge import judge
 from ailab_bot.measure.cores import choose_cores
 from ailab_bot.measure.environment import interpreter, which_python
 from ailab_bot.measure.git import Repository, open_repository
 from ailab_bot.measure.ranges import read_inside, read_range, without
+from ailab_bot.model import strictjson
 from ailab_bot.model.culprit import Check, Culprit, Ending, Measured, RangeCommit
 from ailab_bot.model.report import Commit
 from ailab_bot.model.trial import Arm
@@ -85,7 +86,6 @@ class Search:
 
     commits: Sequence[RangeCommit]
     stand: Stand
-    scale: float
     capacity: int
     tell: Callable[[str], None]
     prior: tuple[float, ...] = ()
@@ -95,10 +95,18 @@ class Search:
 
     def run(self) -> Attribution:
         """Blocks until it is known, or the capacity is spent. UserError where GOOD does not run."""
-        self._read_back()
+        for number, commit in enumerate(self.commits, 1):  # what an earlier run measured counts
+            for block in self.stand.blocks(commit.sha):
+                self._note(number, block)
+        found = self.belief()
         try:
-            while (found := self.belief()).outcome is Outcome.OPEN:
-                self._measure(self._choose())
+            while found.outcome is Outcome.OPEN:
+                number = self._choose()
+                effect = self._measure(number)
+                found = self.belief()
+                if effect is not None:
+                    sha, done = self.commits[number - 1].sha, len(self.measurements)
+                    self.tell(step_line(done, sha, effect, found.posterior))
         except KeyboardInterrupt:
             self.interrupted = True
             found = self.belief()
@@ -109,7 +117,7 @@ class Search:
         skipped = frozenset(places[sha] for sha in self.skipped)
         return Question(
             len(self.commits),
-            self.scale,
+            self.stand.work.scale,
             prior=self.prior,
             skipped=skipped,
             capacity=self.capacity,
@@ -124,7 +132,8 @@ class Search:
         ]
         return next_commits(self.question(), self.measurements, costs)[0]
 
-    def _measure(self, number: int) -> None:
+    def _measure(self, number: int) -> float | None:
+        """The block's effect; None where there was none, and the commit may be left out."""
         commit = self.commits[number - 1]
         try:
             effect = self.stand.block(commit.sha)
@@ -132,12 +141,10 @@ class Search:
                 raise CannotMeasureError("its trials keep failing")
         except CannotMeasureError as error:
             self._skip(commit, str(error))
-            return
-        if effect is None:
-            return
-        self._note(number, commit.sha)
-        chances = self.belief().posterior
-        self.tell(step_line(len(self.measurements), commit.sha, effect, chances))
+            return None
+        if effect is not None:
+            self._note(number, self.stand.blocks(commit.sha)[-1])
+        return effect
 
     def _skip(self, commit: RangeCommit, why: str) -> None:
         if commit is self.commits[-1]:
@@ -149,17 +156,8 @@ class Search:
         self.skipped[commit.sha] = why
         self.tell(f"{commit.sha[:9]} is left out: {why}")
 
-    def _note(self, number: int, sha: str) -> None:
-        block = self.stand.blocks(sha)[-1]
+    def _note(self, number: int, block: Both) -> None:
         self.measurements.append(Measurement(number, block.good, block.value, block.machine))
-
-    def _read_back(self) -> None:
-        """What an earlier run measured counts as if it had been measured now."""
-        for number, commit in enumerate(self.commits, 1):
-            for block in self.stand.blocks(commit.sha):
-                self.measurements.append(
-                    Measurement(number, block.good, block.value, block.machine)
-                )
 
 
 def find_culprit(request: BisectRequest, progress: Progress) -> tuple[Culprit, Path]:
@@ -173,12 +171,11 @@ def find_culprit(request: BisectRequest, progress: Progress) -> tuple[Culprit, P
     commits = read_range(repository, good.sha, bad.sha)
     definitions = _definitions(request, repository)
     work = _work(request, repository, definitions, good.sha)
-    folder = _folder(request, good, bad, work)
-    work = replace(work, seed=_seed_of(folder))
-    scale = work.policy.limits(work.scenario.id, work.metric).scale
+    folder, seed = _begin(request, good, bad, work)
+    work = replace(work, seed=seed)
     prior = _prior(work, definitions, commits, progress)
     with Stand(work, folder / "range", progress) as stand:
-        search = Search(commits, stand, scale, request.blocks, progress.note, prior)
+        search = Search(commits, stand, request.blocks, progress.note, prior)
         belief = search.run()
         found = _culprit(request, good, bad, search, belief)
     if search.interrupted or not found.ending.names_one or found.culprit is None:
@@ -241,17 +238,19 @@ def _work(
 # --- a search that can be taken up again -------------------------------------------------------
 
 
-def _folder(request: BisectRequest, good: Commit, bad: Commit, work: Work) -> Path:
-    """A new run's folder, or the one to go on in; UserError where that was another search."""
+def _begin(request: BisectRequest, good: Commit, bad: Commit, work: Work) -> tuple[Path, int]:
+    """A new run's folder and seed, or those to go on with; UserError where that was another
+    search."""
     asked = {"good": good.sha, "bad": bad.sha, "scenario": work.scenario.id}
     if request.resume is None:
         folder = new_run_folder()
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
         (folder / _STATE).write_text(json.dumps({**asked, "seed": seed}) + "\n", encoding="utf-8")
-        return folder
+        return folder, seed
     try:
-        before = json.loads((request.resume / _STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        before = strictjson.load_object((request.resume / _STATE).read_text(encoding="utf-8"))
+        seed = strictjson.whole(before.get("seed"), "seed")
+    except (OSError, ValueError, strictjson.BadJsonError) as error:
         raise UserError(
             f"no search can be taken up in {request.resume}",
             why=str(error),
@@ -264,11 +263,7 @@ def _folder(request: BisectRequest, good: Commit, bad: Commit, work: Work) -> Pa
             why=f"Its {differs[0]} is {before.get(differs[0])}, not {asked[differs[0]]}.",
             advice="Give the same GOOD, BAD and --scenario, or start without --resume.",
         )
-    return request.resume
-
-
-def _seed_of(folder: Path) -> int:
-    return int(json.loads((folder / _STATE).read_text(encoding="utf-8")).get("seed", 0))
+    return request.resume, seed
 
 
 # --- what was found ----------------------------------------------------------------------------
@@ -355,14 +350,15 @@ def _inside(found: Culprit, work: Work, folder: Path, capacity: int, progress: P
     start, commits = brought
     progress.note(f"the culprit is a merge of {len(commits)} commits; searching inside")
     own = replace(work, good=start)
-    scale = work.policy.limits(work.scenario.id, work.metric).scale
     with Stand(own, folder / f"inside-{merge.sha[:12]}", progress) as stand:
-        search = Search(commits, stand, scale, capacity, progress.note)
+        search = Search(commits, stand, capacity, progress.note)
         try:
             belief = search.run()
         except UserError as error:
             note = f"Inside the merge nothing could be measured: {error.what}."
             return replace(found, notes=(*found.notes, note))
+    if search.interrupted:
+        raise KeyboardInterrupt
     more = replace(
         found, trials=found.trials + stand.trials,
         runner_seconds=found.runner_seconds + stand.spent_s,

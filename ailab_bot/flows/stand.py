@@ -61,6 +61,11 @@ class Work:
     def metric(self) -> str:
         return self.scenario.metrics[0]
 
+    @property
+    def scale(self) -> float:
+        """The robust deviation to expect of a block's log ratio."""
+        return self.policy.limits(self.scenario.id, self.metric).scale
+
 
 @dataclass(frozen=True)
 class Both:

@@ -139,6 +139,31 @@ def test_inside_a_guilty_merge_its_own_commit_is_named(folder: Path) -> None:
     assert all(each["held"] for each in found["checks"])
 
 
+def test_an_interruption_inside_a_merge_ends_the_search_and_blames_nobody(folder: Path) -> None:
+    git(folder, "checkout", "--quiet", "-b", "side")
+    words(folder, 2, "side")
+    commit(folder, {"settings.py": SLOW}, "Slower on a branch")
+    git(folder, "checkout", "--quiet", "main")
+    words(folder, 1)
+    git(folder, "merge", "--quiet", "--no-ff", "-m", "Merge side", "side")
+    process = subprocess.Popen(
+        command("good", "main", "--scenario", "launch"),
+        cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    inside = False
+    for line in process.stderr:
+        inside = inside or "searching inside" in line
+        if inside and "block   1" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    shown, told = process.communicate(timeout=60)
+
+    assert process.returncode == 130, told
+    assert "only a suspect" in " ".join(shown.split())
+    assert "Culprit found" not in shown
+
+
 def test_what_was_measured_counts_after_an_interruption(folder: Path, tmp_path: Path) -> None:
     words(folder, 3)
     culprit = commit(folder, {"settings.py": SLOW}, "Wait for the disk")
@@ -170,12 +195,17 @@ def test_another_search_is_not_gone_on_with(folder: Path, tmp_path: Path) -> Non
     words(folder, 2)
     other = tmp_path / "other"
     other.mkdir()
-    (other / "search.json").write_text(json.dumps({"good": "x", "bad": "y", "scenario": "launch"}))
+    state = other / "search.json"
+    state.write_text(json.dumps({"good": "x", "bad": "y", "scenario": "launch", "seed": 1}))
 
     _, told = bisect(folder, "--resume", str(other), status=2)
     assert "was another one" in told
     _, told = bisect(folder, "--resume", str(tmp_path / "none"), status=2)
     assert "no search can be taken up" in told
+    for damaged in ("[]", "{", '{"seed": "x"}'):
+        state.write_text(damaged)
+        _, told = bisect(folder, "--resume", str(other), status=2)
+        assert "no search can be taken up" in told
 
 
 def test_with_few_blocks_the_likeliest_are_told_and_nobody_is_blamed(folder: Path) -> None:
