@@ -7,21 +7,21 @@ https://docs.github.com/en/rest
 from __future__ import annotations
 
 from ailab_bot.gh.client import (
+    NOBODY,
     Artifact,
     ChangedFile,
     Comment,
     CommitStatus,
     Comparison,
+    Issue,
     Permission,
     User,
 )
 from ailab_bot.gh.event import read_user
-from ailab_bot.gh.fields import Fields
+from ailab_bot.gh.fields import Fields, StrangeError
 
 #: A comparison shows no more files, on however many pages.
 MOST_FILES = 300
-#: Whom a comment belongs to whose author GitHub no longer names. No user has this id.
-NOBODY = User(0, "ghost")
 
 
 def read_artifact(fields: Fields) -> Artifact:
@@ -53,6 +53,52 @@ def read_comment(fields: Fields) -> Comment:
         body=fields.text_or_none("body") or "",
         url=fields.text("html_url"),
     )
+
+
+def read_issue(fields: Fields) -> Issue:
+    """StrangeError where it is a pull request, which GitHub shows as an issue too."""
+    found = read_issue_or_pull(fields)
+    if found is None:
+        raise StrangeError(f"{fields.where} is a pull request")
+    return found
+
+
+def read_issue_or_pull(fields: Fields) -> Issue | None:
+    """None where it is a pull request."""
+    if fields.value.get("pull_request") is not None:
+        return None
+    author, closed_by = fields.maybe("user"), fields.maybe("closed_by")
+    # GitHub describes assignees as optional.
+    assignees = fields.objects("assignees") if "assignees" in fields.value else []
+    return Issue(
+        number=fields.number("number"),
+        author=NOBODY if author is None else read_user(author),
+        title=fields.text("title"),
+        body=fields.text_or_none("body") or "",
+        labels=_labels(fields),
+        assignees=tuple(each.text("login") for each in assignees),
+        open=fields.text("state") == "open",
+        state_reason=fields.text_or_none("state_reason") or "",
+        closed_by=None if closed_by is None else read_user(closed_by),
+        url=fields.text("html_url"),
+    )
+
+
+def _labels(fields: Fields) -> tuple[str, ...]:
+    """GitHub describes each as an object or as its name alone."""
+    value = fields.value.get("labels")
+    if not isinstance(value, list):
+        raise StrangeError(f"{fields.where}.labels is not a list")
+    where = f"{fields.where}.labels"
+    return tuple(
+        each if isinstance(each, str) else Fields(each, where).text("name") for each in value
+    )
+
+
+def read_author(fields: Fields) -> User | None:
+    """Of a commit; GitHub gives null or an empty object where it knows no account."""
+    author = fields.maybe("author")
+    return None if author is None or not author.value else read_user(author)
 
 
 def read_comparison(fields: Fields) -> Comparison:

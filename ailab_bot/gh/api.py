@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from urllib.parse import quote
@@ -21,10 +22,14 @@ from ailab_bot.gh.client import (
     Comment,
     CommitStatus,
     Comparison,
+    GitHubError,
+    Issue,
+    IssuesDisabledError,
     NotFoundError,
     Permission,
     PullRequest,
     Run,
+    User,
 )
 from ailab_bot.gh.download import Downloads
 from ailab_bot.gh.event import read_pull, read_run
@@ -219,6 +224,99 @@ class GitHubApi:
             needs="metadata: read",
         )
 
+    def issue(self, number: int) -> Issue:
+        with _issues_enabled(f"/issues/{number}"):
+            found = self._ask.one(
+                f"/issues/{number}", answers.read_issue_or_pull, needs="issues: read"
+            )
+        if found is None:
+            raise NotFoundError(f"number {number} is a pull request, no issue", status=404)
+        return found
+
+    def issues(self, label: str) -> tuple[Issue, ...]:
+        with _issues_enabled("/issues"):
+            found = self._ask.many(
+                "/issues",
+                answers.read_issue_or_pull,
+                needs="issues: read",
+                parameters={"labels": label, "state": "all"},
+                most=MOST_ITEMS,
+            )
+        return tuple(issue for issue in found if issue is not None)
+
+    def create_issue(
+        self, title: str, body: str, labels: Sequence[str], assignees: Sequence[str]
+    ) -> Issue:
+        path = "/issues"
+        wanted = {
+            "title": title,
+            "body": body,
+            "labels": list(labels),
+            "assignees": list(assignees),
+        }
+        with _issues_enabled(path):
+            answer = self._ask.write("POST", path, wanted, needs="issues: write", repeat=False)
+        return self._ask.read(answer, answers.read_issue, path)
+
+    def update_issue(
+        self,
+        number: int,
+        *,
+        title: str | None = None,
+        body: str | None = None,
+        labels: Sequence[str] | None = None,
+        assignees: Sequence[str] | None = None,
+        state: str | None = None,
+        state_reason: str | None = None,
+    ) -> Issue:
+        path = f"/issues/{number}"
+        wanted = {
+            "title": title,
+            "body": body,
+            "labels": None if labels is None else list(labels),
+            "assignees": None if assignees is None else list(assignees),
+            "state": state,
+            "state_reason": state_reason,
+        }
+        changes = {key: value for key, value in wanted.items() if value is not None}
+        with _issues_enabled(path):
+            answer = self._ask.write("PATCH", path, changes, needs="issues: write")
+        return self._ask.read(answer, answers.read_issue, path)
+
+    def can_assign(self, login: str) -> bool:
+        path = f"/repos/{self.repository}/assignees"
+        try:
+            self._transport.ask("GET", f"{path}/{_part(login)}", needs="issues: read")
+        except NotFoundError:
+            return False
+        return True
+
+    def commit_author(self, sha: str) -> User | None:
+        # Its files come along, a page of them: ask for one.
+        try:
+            return self._ask.one(
+                f"/commits/{_part(sha)}",
+                answers.read_author,
+                needs="contents: read",
+                parameters={"per_page": 1, "page": 1},
+            )
+        except GitHubError as error:
+            if error.status != 422:
+                raise
+            raise NotFoundError(  # what GitHub says to a SHA that it does not know
+                f"GitHub knows no commit {sha[:40]}", status=422, why=error.why
+            ) from None
+
+    def dispatch(self, workflow: str, ref: str, inputs: Mapping[str, str]) -> None:
+        # GitHub says nothing (204), or newly what it started (200), which we look up ourselves.
+        self._ask.write(
+            "POST",
+            f"/actions/workflows/{_part(workflow)}/dispatches",
+            {"ref": ref, "inputs": dict(inputs)},
+            needs="actions: write",
+            repeat=False,
+        )
+
     def create_check(
         self, sha: str, *, name: str, title: str, summary: str, annotations: Sequence[Annotation]
     ) -> None:
@@ -242,6 +340,23 @@ class GitHubApi:
             "output": {"title": title, "summary": summary, "annotations": lines},
         }
         self._ask.write("POST", "/check-runs", body, needs="checks: write")
+
+
+@contextmanager
+def _issues_enabled(path: str) -> Iterator[None]:
+    """GitHub's 410 where issues are off; of a single issue it may also say that it was deleted."""
+    try:
+        yield
+    except NotFoundError as error:
+        off = error.status == 410 and (path == "/issues" or "disabled" in error.why.lower())
+        if not off:
+            raise
+        raise IssuesDisabledError(
+            "issues are switched off in this repository",
+            status=error.status,
+            why=error.why,
+            advice="Switch them on under Settings, General, Features to have incidents there.",
+        ) from None
 
 
 def _part(name: str) -> str:

@@ -6,7 +6,7 @@ PyGithub. Refuses to decide anything, and to guess: what GitHub did not say is N
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -27,6 +27,10 @@ class NotFoundError(GitHubError):
     """It does not exist, or this token may not see it: GitHub answers both alike."""
 
 
+class IssuesDisabledError(GitHubError):
+    """The repository has no issues: somebody switched them off."""
+
+
 class TooLargeError(GitHubError):
     """It holds more bytes than we take; nothing of it was kept."""
 
@@ -43,9 +47,16 @@ class User:
     login: str
 
 
+#: Who wrote what GitHub names no author of any more. No user has this id.
+NOBODY = User(0, "ghost")
+
+
 @dataclass(frozen=True)
 class PullRequest:
-    """A pull request as GitHub has it now. `head_repository_id` is None where it was deleted."""
+    """A pull request as GitHub has it now. `head_repository_id` is None where it was deleted.
+
+    `title` and `body` are their author's words. `merged`: it is in its base branch.
+    """
 
     number: int
     open: bool
@@ -57,6 +68,9 @@ class PullRequest:
     base_ref: str
     base_repository_id: int
     url: str
+    title: str = ""
+    body: str = ""
+    merged: bool = False
 
     @property
     def from_fork(self) -> bool:
@@ -120,6 +134,26 @@ class Comment:
 
 
 @dataclass(frozen=True)
+class Issue:
+    """An issue as GitHub has it now, never a pull request. `assignees` are logins.
+
+    `state_reason` is completed, not_planned, duplicate or reopened, and empty where nobody gave
+    one. `closed_by` is None where it is open, and in lists, which leave it out.
+    """
+
+    number: int
+    author: User
+    title: str
+    body: str
+    labels: tuple[str, ...]
+    assignees: tuple[str, ...]
+    open: bool
+    state_reason: str
+    closed_by: User | None
+    url: str
+
+
+@dataclass(frozen=True)
 class ChangedFile:
     """`patch` is None where GitHub shows none: binary files, and very large changes."""
 
@@ -156,8 +190,8 @@ class GitHub(Protocol):
     """One repository. Every method may raise GitHubError, and NotFoundError for a 404 or 410.
 
     Reads, and writes that may be repeated, are tried again by the implementation within its
-    budget. `create_comment` is not one of those: it raises GitHubError after a failure, and whoever
-    calls it looks whether the comment is there before another try.
+    budget. `create_comment`, `create_issue` and `dispatch` are not of those: they raise GitHubError
+    after a failure, and whoever calls them looks whether it was done before another try.
     """
 
     def pull(self, number: int) -> PullRequest: ...
@@ -213,7 +247,7 @@ class GitHub(Protocol):
         ...
 
     def comments(self, number: int) -> tuple[Comment, ...]:
-        """Of a pull request's conversation, oldest first; all pages up to 1,000."""
+        """Of the conversation on a pull request or an issue, oldest first, at most 1,000."""
         ...
 
     def create_comment(self, number: int, body: str) -> Comment:
@@ -230,6 +264,62 @@ class GitHub(Protocol):
         ...
 
     def permission(self, login: str) -> Permission: ...
+
+    def issue(self, number: int) -> Issue:
+        """NotFoundError where it is a pull request; IssuesDisabledError where there are none."""
+        ...
+
+    def issues(self, label: str) -> tuple[Issue, ...]:
+        """Open and closed ones, newest first, at most 1,000; IssuesDisabledError.
+
+        Pull requests are left out, which GitHub counts among the 1,000.
+        """
+        ...
+
+    def create_issue(
+        self, title: str, body: str, labels: Sequence[str], assignees: Sequence[str]
+    ) -> Issue:
+        """Once, as `create_comment`; IssuesDisabledError. Labels that are new are made.
+
+        Ask `can_assign` first: GitHub refuses the whole issue for one who cannot be assigned.
+        """
+        ...
+
+    def update_issue(
+        self,
+        number: int,
+        *,
+        title: str | None = None,
+        body: str | None = None,
+        labels: Sequence[str] | None = None,
+        assignees: Sequence[str] | None = None,
+        state: str | None = None,
+        state_reason: str | None = None,
+    ) -> Issue:
+        """Change what is given. `labels` and `assignees` replace all that there were.
+
+        `state`: open or closed; `state_reason` (completed, not_planned, reopened) counts with it.
+        """
+        ...
+
+    def can_assign(self, login: str) -> bool:
+        """Whether issues can be assigned to them. False for who is unknown."""
+        ...
+
+    def commit_author(self, sha: str) -> User | None:
+        """Whose account the author's e-mail belongs to; None: nobody's that GitHub knows.
+
+        NotFoundError where the repository has no such commit.
+        """
+        ...
+
+    def dispatch(self, workflow: str, ref: str, inputs: Mapping[str, str]) -> None:
+        """Start a workflow file (`ailab-bisect.yml`) as it is on the branch `ref`. Once.
+
+        NotFoundError where the default branch has no such workflow; status 422 where `ref` has
+        none that can be started, or knows not these inputs.
+        """
+        ...
 
     def create_check(
         self, sha: str, *, name: str, title: str, summary: str, annotations: Sequence[Annotation]

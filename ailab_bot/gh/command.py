@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 PREFIX = "/ailab"
-NAMES = ("rerun", "run", "accept", "cancel", "explain", "help")
+NAMES = ("rerun", "run", "accept", "cancel", "explain", "ack", "revert", "help")
 
 _ARGUMENT = re.compile(r"[a-z0-9_.-]{1,64}")
 #: Short SHAs as GitHub shows them have 7 digits.
@@ -62,6 +62,16 @@ class Explain:
 
 
 @dataclass(frozen=True)
+class Ack:
+    """Take an incident on."""
+
+
+@dataclass(frozen=True)
+class Revert:
+    """Prepare a branch that takes an incident's culprit back."""
+
+
+@dataclass(frozen=True)
 class Help:
     pass
 
@@ -87,7 +97,15 @@ class Mistake:
     why: str = ""
 
 
-Command: TypeAlias = Rerun | Run | Accept | Cancel | Explain | Help
+Command: TypeAlias = Rerun | Run | Accept | Cancel | Explain | Ack | Revert | Help
+
+#: Commands that take nothing more.
+_BARE: dict[str, Command] = {
+    "cancel": Cancel(),
+    "ack": Ack(),
+    "revert": Revert(),
+    "help": Help(),
+}
 
 
 def parse_command(body: str) -> Command | Mistake | None:
@@ -128,10 +146,8 @@ def _with_scenarios(name: str, rest: list[str]) -> Command | Mistake:
         return Mistake(Fault.ARGUMENTS, name, " ".join(rest), why)
 
     names = tuple(dict.fromkeys(rest))
-    if name in {"cancel", "help"}:
-        if names:
-            return wrong(f"`{name}` takes nothing more.")
-        return Cancel() if name == "cancel" else Help()
+    if name in _BARE:
+        return wrong(f"`{name}` takes nothing more.") if names else _BARE[name]
     if not all(_ARGUMENT.fullmatch(argument) for argument in names):
         return wrong("Names of scenarios are lower-case letters, digits, `.`, `_` and `-`.")
     if len(names) > MOST_SCENARIOS:

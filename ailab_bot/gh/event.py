@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ailab_bot.errors import UserError
-from ailab_bot.gh.client import PullRequest, Run, User
+from ailab_bot.gh.client import NOBODY, PullRequest, Run, User
 from ailab_bot.gh.fields import Fields, StrangeError
 
 #: GitHub caps payloads at 25 MB; ours are far smaller.
@@ -68,13 +68,20 @@ class WorkflowRunEvent:
 
 @dataclass(frozen=True)
 class CommentEvent:
-    """Somebody commented. `on_open_pull`: on a pull request that is open."""
+    """Somebody commented. `on_open_pull`: on a pull request that is open.
+
+    `on_issue`: on a plain issue, open or closed. `issue_author` and `issue_body` are of what was
+    commented on, as it is now: GitHub shows a pull request as an issue too.
+    """
 
     repository: Repository
     action: str
     number: int
     on_pull: bool
     on_open_pull: bool
+    on_issue: bool
+    issue_author: User
+    issue_body: str
     comment_id: int
     author: User
     body: str
@@ -166,6 +173,10 @@ def read_pull(fields: Fields) -> PullRequest:
         base_ref=base.text("ref"),
         base_repository_id=base.below("repo").number("id"),
         url=fields.text("html_url"),
+        title=fields.text("title"),
+        body=fields.text_or_none("body") or "",
+        # The API's lists say it so; `merged` stands only where one is asked for.
+        merged=fields.text_or_none("merged_at") is not None,
     )
 
 
@@ -224,13 +235,16 @@ def _workflow_run(payload: Fields) -> WorkflowRunEvent:
 
 def _issue_comment(payload: Fields) -> CommentEvent:
     issue, comment = payload.below("issue"), payload.below("comment")
-    on_pull = issue.value.get("pull_request") is not None
+    on_pull, opener = issue.value.get("pull_request") is not None, issue.maybe("user")
     return CommentEvent(
         _repository(payload),
         payload.text("action"),
         number=issue.number("number"),
         on_pull=on_pull,
         on_open_pull=on_pull and issue.text("state") == "open",
+        on_issue=not on_pull,
+        issue_author=NOBODY if opener is None else read_user(opener),
+        issue_body=issue.text_or_none("body") or "",
         comment_id=comment.number("id"),
         author=read_user(comment.below("user")),
         body=comment.text("body"),

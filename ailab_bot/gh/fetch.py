@@ -26,9 +26,15 @@ MISSING, _NOT_THERE = "couldn't find remote ref", "not our ref"
 
 
 def fetch_tip(clone: Path, branch: str, token: str, server_url: str) -> str:
-    """The SHA of `branch` on origin; its files can be read from `clone` afterwards."""
+    """The SHA of `branch` on origin; its files can be read from `clone` afterwards.
+
+    A clone that has all of its history keeps it: a depth would cut it off, of whatever else holds
+    the same commits, too.
+    """
     refspec = f"+refs/heads/{branch}:{_REF}"
-    fetch = ("fetch", "--quiet", "--no-tags", "--depth=1", "origin", refspec)
+    asked = _git(clone, ("rev-parse", "--is-shallow-repository"), "", server_url)
+    depth = ("--depth=1",) if asked.stdout.strip() == "true" else ()
+    fetch = ("fetch", "--quiet", "--no-tags", *depth, "origin", refspec)
     result = _git(clone, fetch, token, server_url)
     if result.returncode:
         raise _cannot_fetch(f"the base branch `{branch:.80}`", result.stderr)

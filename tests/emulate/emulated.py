@@ -1,6 +1,7 @@
 """The stand-in's verbs, carried out at emulate: people open, comment and fork there for real.
 
-What emulate has (HAS), it answers: pull requests, comments, permissions, comparisons, check runs.
+What emulate has (HAS), it answers: pull requests, issues, comments, permissions, comparisons, check
+runs, commits.
 What it lacks, and what it cannot say (`_by`), stays with the stand-in, which also writes the
 webhooks. Each job gets an installation token with the permissions of the shipped workflow.
 """
@@ -9,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from emulator import BOT, OWNER, ROOT, Emulator, Node
 from hub.faults import Fault
-from hub.state import Account, Check, Comment, Event, Json, Pull, Run
+from hub.state import Account, Check, Comment, Event, Issue, Json, Pull, Run
 from routing import EMULATE, STAND_IN, Proxy
 from shipped_jobs import job_of, permissions_of_jobs
 from standin import StandIn
@@ -32,6 +33,11 @@ HAS = frozenset(
         "issues/list-comments",
         "issues/create-comment",
         "issues/update-comment",
+        "issues/get",
+        "issues/list-for-repo",
+        "issues/create",
+        "issues/update",
+        "repos/get-commit",
         "repos/get-collaborator-permission-level",
         "checks/create",
     }
@@ -77,21 +83,38 @@ class EmulatedHub(StandIn):
         base_sha: str | None = None,
         fork: bool = False,
         title: str = "Change the training",
+        body: str | None = None,
     ) -> Pull:
         assert sha is not None, "emulate's commits are real"
         self.user(author)
         self._push_base()
         self._push(head, sha, author if fork else None)
-        body = {"title": title, "head": f"{author}:{head}" if fork else head, "base": base}
-        made = self.emulator.ask("POST", f"{ROOT}/pulls", author, body)
+        asked = {"title": title, "head": f"{author}:{head}" if fork else head, "base": base}
+        told = {} if body is None else {"body": body}
+        made = self.emulator.ask("POST", f"{ROOT}/pulls", author, {**asked, **told})
         pull = super().open_pull(
-            author, head=head, sha=sha, base=base, base_sha=base_sha, fork=fork, title=title
-        )
+            author, head=head, sha=sha, base=base, base_sha=base_sha, fork=fork, title=title,
+            body=body,
+        )  # fmt: skip
         assert (made["number"], made["head"]["sha"]) == (pull.number, sha)
         if pull.head_repository is not self.repository:
             assert pull.head_repository is not None
             pull.head_repository.id = made["head"]["repo"]["id"]
         return pull
+
+    def add_issue(
+        self, author: Account, title: str, body: str | None, labels: Sequence[str]
+    ) -> Issue:
+        wanted = {"title": title, "body": body or "", "labels": [*labels]}
+        made = self.emulator.ask("POST", f"{ROOT}/issues", author.login, wanted)
+        issue = super().add_issue(author, title, body, labels)
+        assert made["number"] == issue.number
+        return issue
+
+    def turn_issue(self, issue: Issue, state: str, reason: str | None, who: Account) -> None:
+        super().turn_issue(issue, state, reason, who)
+        change = {"state": state, "state_reason": issue.state_reason}
+        self.emulator.ask("PATCH", f"{ROOT}/issues/{issue.number}", who.login, change)
 
     def push(self, pull: Pull, sha: str | None = None, *, force: bool = False) -> str:
         """emulate's branch moves, its pull request does not: the stand-in tells of it from now."""
@@ -164,7 +187,7 @@ class EmulatedHub(StandIn):
         found = super().environment(event, folder, token=token, run=run, workspace=workspace)
         return {**found, "GITHUB_API_URL": self.proxy.url}
 
-    def all_comments(self, on: Pull) -> list[Comment]:
+    def all_comments(self, on: Pull | Issue) -> list[Comment]:
         """As emulate lists them."""
         found = []
         for item in self.emulator.ask("GET", f"{ROOT}/issues/{on.number}/comments?per_page=100"):
@@ -173,7 +196,7 @@ class EmulatedHub(StandIn):
             found.append(Comment(item["id"], on.number, author, item["body"], self.now, self.now))
         return found
 
-    def bot_comments(self, on: Pull) -> list[Comment]:
+    def bot_comments(self, on: Pull | Issue) -> list[Comment]:
         return [comment for comment in self.all_comments(on) if comment.author is self.bot]
 
     @property

@@ -4,7 +4,8 @@
 |---------------------|------------------------------------------------|---------------------------|
 | lacking operations  | 404: statuses, reactions, pull requests of a   | stand-in                  |
 |                     | commit, download of artifacts, rerun of failed |                           |
-|                     | jobs; and nobody can make a run of a workflow  |                           |
+|                     | jobs, who can be assigned; and nobody can make |                           |
+|                     | a run of a workflow                            |                           |
 | pushed head         | a pull request keeps the head that it was      | stand-in tells of pull    |
 |                     | opened at, until "Update branch" is pressed    | requests after a push     |
 | level of a writer   | `push`, where GitHub says `write`              | stand-in for writers, not |
@@ -16,6 +17,9 @@
 | comment on a pull   | its webhook does not say that it is on one     | webhooks of the stand-in  |
 | output of a check   | no `annotations_url`; titles of lines are lost | none of ours reads them   |
 | limits of bodies    | a comment of 65,537 characters is taken        | proxy holds us to them    |
+| pull as an issue    | 404, where GitHub shows one by its number      | an error either way       |
+| accounts of commits | nobody's, whatever the e-mail                  | told by the stand-in's    |
+|                     |                                                | own tests alone           |
 | bad credentials     | a public repository is read all the same       | not asked of emulate      |
 """
 
@@ -63,6 +67,7 @@ def lacking_operations(office: Office, hub: EmulatedHub) -> None:
         "workflow_id": "ailab-measure.yml",
         "artifact_id": 1,
         "archive_format": "zip",
+        "assignee": OWNER,
     }
     assert published.operations().keys() >= HAS
     for operation in published.operations().values():
@@ -145,6 +150,16 @@ def limits_of_bodies(office: Office, hub: EmulatedHub) -> None:
     assert "too long" in hub.proxy.violations.pop()
 
 
+def pull_as_an_issue(office: Office, hub: EmulatedHub) -> None:
+    number = office.open_pull().number
+    assert hub.emulator.send("GET", f"{ROOT}/issues/{number}", OWNER).status_code == 404
+
+
+def accounts_of_commits(office: Office, hub: EmulatedHub) -> None:
+    sha = office.open_pull().head_sha
+    assert hub.emulator.ask("GET", f"{ROOT}/commits/{sha}")["author"] is None
+
+
 def bad_credentials(office: Office, hub: EmulatedHub) -> None:
     path = f"{ROOT}/issues/{office.open_pull().number}/comments"
     assert hub.emulator.send("GET", path, "nobody").status_code == 200
@@ -161,6 +176,8 @@ ROWS = (
     comment_on_a_pull,
     output_of_a_check,
     limits_of_bodies,
+    pull_as_an_issue,
+    accounts_of_commits,
     bad_credentials,
 )
 

@@ -201,10 +201,56 @@ def test_what_is_gone_is_not_found(office: Office, hub: EmulatedHub) -> None:
             lambda: github.comments(pull.number + 1),
             lambda: github.compare("0" * 40, pull.head_sha),
             lambda: github.permission("nobody"),
+            lambda: github.issue(pull.number + 1),
+            lambda: github.commit_author("0" * 40),
         ):
             with pytest.raises(NotFoundError):
                 ask()
     assert hub.operations_by(STAND_IN) == set()
+
+
+def test_an_issue_is_opened_changed_closed_and_listed(office: Office, hub: EmulatedHub) -> None:
+    pull = office.open_pull()
+    hub.user("maria", "write")
+    theirs = hub.open_issue("alice", "Slow", "since Monday", ["bug"])
+    with client_of(hub, "command") as github:
+        made = github.create_issue("Slower", "by 18 %", ["ailab-incident", "new"], ["maria"])
+        assert (made.number, made.author.id) == (theirs.number + 1, hub.bot.id)
+        assert (made.labels, made.assignees) == (("ailab-incident", "new"), ("maria",))
+        changed = github.update_issue(
+            made.number, title="Slow", labels=["ailab-incident"], assignees=[]
+        )
+        assert (changed.title, changed.body, changed.open) == ("Slow", "by 18 %", True)
+        assert (changed.labels, changed.assignees) == (("ailab-incident",), ())
+        closed = github.update_issue(made.number, state="closed", state_reason="not_planned")
+        assert (closed.open, closed.state_reason) == (False, "not_planned")
+        assert closed.closed_by is not None
+        assert closed.closed_by.id == hub.bot.id
+        assert [each.number for each in github.issues("ailab-incident")] == [made.number]
+        again = github.update_issue(made.number, state="open", state_reason="reopened")
+        assert again.open
+        assert (github.issue(theirs.number).body, github.issue(theirs.number).author.login) == (
+            "since Monday",
+            "alice",
+        )
+        assert github.issues("nothing") == ()
+        with pytest.raises(GitHubError) as refused:
+            github.create_issue("Slower", "", [], ["nobody"])
+        assert refused.value.status == 422
+        assert github.commit_author(pull.head_sha) is None
+    assert hub.operations_by(STAND_IN) == set()
+
+
+def test_a_person_closes_an_issue_as_not_planned(office: Office, hub: EmulatedHub) -> None:
+    office.open_pull()
+    issue = hub.open_issue("alice")
+    hub.user("maria", "write")
+    hub.close_issue(issue, "maria", "not_planned")
+    with client_of(hub, "command") as github:
+        found = github.issue(issue.number)
+    assert (found.open, found.state_reason) == (False, "not_planned")
+    assert found.closed_by is not None
+    assert found.closed_by.login == "maria"
 
 
 def test_more_comments_than_a_page_are_all_read(office: Office, hub: EmulatedHub) -> None:

@@ -35,6 +35,13 @@ OPERATIONS = (
     ("post", "/issues/{issue_number}/comments"),
     ("patch", "/issues/comments/{comment_id}"),
     ("post", "/issues/comments/{comment_id}/reactions"),
+    ("get", "/issues"),
+    ("post", "/issues"),
+    ("get", "/issues/{issue_number}"),
+    ("patch", "/issues/{issue_number}"),
+    ("get", "/assignees/{assignee}"),
+    ("get", "/commits/{ref}"),
+    ("post", "/actions/workflows/{workflow_id}/dispatches"),
     ("get", "/collaborators/{username}/permission"),
     ("post", "/check-runs"),
 )

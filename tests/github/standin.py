@@ -12,24 +12,27 @@ A story in five lines; its verbs are what people do, and each gives the webhook 
         assert "no change" in github.bot_comment(pull).body
 
 People:   user, open_pull, push, retarget, edit, close, reopen, merge, delete_fork, comment,
-          edit_comment, delete_comment, open_issue, queue_merge, push_branch, timer,
-          press_rerun, press_cancel
+          edit_comment, delete_comment, open_issue, close_issue, reopen_issue, delete_issue,
+          queue_merge, push_branch, timer, press_rerun, press_cancel, start_by_hand
 Actions:  start_run, begin, finish_run (of a pull, a MergeGroup, or None for a branch)
 Read:     events, payload_of, event(name, action), target_event_of(event), status,
-          statuses, comments, bot_comment, checks, requests (each with its status), writes
+          statuses, comments, bot_comment, checks, issues, dispatches (workflows that were
+          started), requests (each with its status), writes
 Scripts:  will(operation, *faults) as in `hub/faults.py`; compared[(base, head)] or `git` (a
-          repository); workflows (files that are installed); wait(seconds) moves the stand-in's
-          clock; token, read_token, add_token
+          repository); workflows (files that are installed) and startable (those that can be
+          started, with their inputs); has_issues; authors[sha] (an account, or None); branches;
+          wait(seconds) moves the stand-in's clock; token, read_token, add_token
 
 Every request must be in GitHub's OpenAPI description and every answer of ours must fit it; what is
 not, collects in `violations`, which `running` and the fixture assert to be empty. The limits of
-bodies (140 characters of a status, 65,536 of a comment, 50 annotations) are answered with 422.
+bodies (140 characters of a status, 65,536 of a comment, 256 of an issue's title, 50 annotations)
+are answered with 422.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -46,6 +49,7 @@ from hub.state import (
     Check,
     Comment,
     Compared,
+    Dispatch,
     Event,
     Issue,
     Json,
@@ -61,10 +65,12 @@ from hub.state import (
 MEASURE = "ailab-measure.yml"
 MERGE_QUEUE = "ailab-merge-queue.yml"
 RELEASE = "ailab-release.yml"
+BISECT = "ailab-bisect.yml"
 SHIPPED = {
     MEASURE,
     MERGE_QUEUE,
     RELEASE,
+    BISECT,
     "ailab-report.yml",
     "ailab-command.yml",
     "ailab-sweep.yml",
@@ -92,6 +98,21 @@ class StandIn:
         self.git = git
         #: Its workflows' files: asked for the runs of another one, GitHub says 404.
         self.workflows = set(SHIPPED)
+        #: Those with the trigger workflow_dispatch -> the names of its inputs.
+        self.startable = {
+            BISECT: {"incident", "good", "bad", "scenario", "metric", "also", "rounds"}
+        }
+        #: GitHub tells whom it answers what it started; before 2026 it never did.
+        self.tells_dispatched = False
+        self.dispatches: list[Dispatch] = []
+        #: Whether the repository's setting "Issues" is on.
+        self.has_issues = True
+        self.deleted_issues: set[int] = set()
+        self.labels_of_pulls: dict[int, list[str]] = {}
+        #: SHA -> the account of its author; None: the e-mail is no account's.
+        self.authors: dict[str, Account | None] = {}
+        #: Tips of branches besides the default one, which is at `base_sha`.
+        self.branches: dict[str, str] = {}
         #: GitHub often finds no pull request of a commit that lies in a fork only.
         self.finds_commits_of_forks = False
         self.token, self.read_token = "ghs_writes-0123456789", "ghs_reads-0123456789"
@@ -120,6 +141,7 @@ class StandIn:
         base_sha: str | None = None,
         fork: bool = False,
         title: str = "Change the training",
+        body: str | None = None,
     ) -> Pull:
         """`fork`: head lies in the author's own repository. Event: pull_request.opened."""
         account = self.user(author)
@@ -128,7 +150,7 @@ class StandIn:
             home = Repository(2_000_000 + account.id, account, home.name, home.private, fork=True)
         pull = Pull(
             self._number(), title, account, head, home, base, base_sha or self.base_sha,
-            [sha or sha_of(f"{author}/{head}")], self._tick(),
+            [sha or sha_of(f"{author}/{head}")], self._tick(), body=body,
         )  # fmt: skip
         self.pulls[pull.number] = pull
         self._pull_event("opened", pull)
@@ -177,10 +199,40 @@ class StandIn:
             if run.head_repository is gone:
                 run.head_repository = None
 
-    def open_issue(self, author: str = "alice", title: str = "Slow") -> Issue:
-        issue = Issue(self._number(), title, self.user(author), self._tick())
+    def open_issue(
+        self,
+        author: str = "alice",
+        title: str = "Slow",
+        body: str | None = None,
+        labels: Sequence[str] = (),
+    ) -> Issue:
+        """No event of ours, as all that happens to issues but comments."""
+        return self.add_issue(self.user(author), title, body, labels)
+
+    def add_issue(
+        self, author: Account, title: str, body: str | None, labels: Sequence[str]
+    ) -> Issue:
+        issue = Issue(self._number(), title, author, self._tick(), body=body, labels=[*labels])
         self.issues[issue.number] = issue
         return issue
+
+    def close_issue(self, issue: Issue, by: str = "alice", reason: str = "completed") -> None:
+        """`reason`: completed, not_planned or duplicate."""
+        self.turn_issue(issue, "closed", reason, self.user(by))
+
+    def reopen_issue(self, issue: Issue, by: str = "alice") -> None:
+        self.turn_issue(issue, "open", None, self.user(by))
+
+    def turn_issue(self, issue: Issue, state: str, reason: str | None, who: Account) -> None:
+        self._tick()
+        closed = state == "closed"
+        issue.state, issue.closed_by = state, who if closed else None
+        issue.state_reason = reason or ("completed" if closed else "reopened")
+
+    def delete_issue(self, issue: Issue) -> None:
+        """By an admin: GitHub remembers its number."""
+        del self.issues[issue.number]
+        self.deleted_issues.add(issue.number)
 
     def comment(self, on: Pull | Issue, author: str, body: str) -> Comment:
         """Event: issue_comment.created."""
@@ -215,6 +267,7 @@ class StandIn:
     def push_branch(self, ref: str, sha: str, before: str | None = None) -> None:
         """Event: push. `before` None: the branch is new."""
         self._tick()
+        self.branches[ref] = sha
         payload = self._payload("push", None, self.user("acme"))
         payload |= {"ref": f"refs/heads/{ref}", "before": before or "0" * 40, "after": sha}
         payload |= {"created": before is None, "deleted": False, "forced": False}
@@ -228,7 +281,32 @@ class StandIn:
         more: Json = {"schedule": "7,37 * * * *"} if name == "schedule" else {"inputs": {}}
         self._deliver(name, None, {**payload, **more})
 
+    def tip_of(self, ref: str) -> str | None:
+        """Of a branch, by its name or as refs/heads/…; None: there is none."""
+        name = ref.removeprefix("refs/heads/")
+        default = {self.repository.default_branch: self.base_sha}
+        return {**self.branches, **default}.get(name)
+
     # Actions
+
+    def start_by_hand(
+        self, workflow: str, ref: str, inputs: Mapping[str, str], who: Account | None = None
+    ) -> Run:
+        """A queued run; `begin` starts it. Event: workflow_dispatch, also where the bot did it."""
+        sha, actor, time = self.tip_of(ref), who or self.user("acme"), self._tick()
+        assert sha is not None, f"no branch {ref}"
+        branch = ref.removeprefix("refs/heads/")
+        run = Run(
+            self._id(), workflow, "workflow_dispatch", sha, branch, self.repository, None, actor,
+            time, time,
+        )  # fmt: skip
+        self.runs[run.id] = run
+        self.dispatches.append(Dispatch(workflow, ref, dict(inputs), run))
+        template = render.payload("push", None, self.repository, actor)
+        payload = {key: template[key] for key in ("repository", "sender")}
+        more = {"ref": f"refs/heads/{branch}", "workflow": f".github/workflows/{workflow}"}
+        self._deliver("workflow_dispatch", None, {**payload, **more, "inputs": dict(inputs)})
+        return run
 
     def start_run(
         self,
@@ -357,10 +435,10 @@ class StandIn:
         """What GitHub shows: the newest of this context."""
         return next((s for s in self.statuses(sha) if s.context == context), None)
 
-    def bot_comments(self, on: Pull) -> list[Comment]:
+    def bot_comments(self, on: Pull | Issue) -> list[Comment]:
         return [c for c in self.comments if c.number == on.number and c.author is self.bot]
 
-    def bot_comment(self, on: Pull) -> Comment:
+    def bot_comment(self, on: Pull | Issue) -> Comment:
         """The bot's one comment; AssertionError where there is none, or a second one."""
         (comment,) = self.bot_comments(on)
         return comment

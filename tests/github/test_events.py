@@ -14,6 +14,7 @@ from hub.state import BOT_ID, Issue, Pull, sha_of
 from standin import MEASURE, MERGE_QUEUE, StandIn
 
 from ailab_bot.errors import UserError
+from ailab_bot.gh.client import NOBODY
 from ailab_bot.gh.event import (
     CommentEvent,
     Event,
@@ -278,14 +279,21 @@ def closed_pull(github: StandIn) -> Pull:
     return pull
 
 
+def closed_issue(github: StandIn) -> Issue:
+    issue = github.open_issue()
+    github.close_issue(issue)
+    return issue
+
+
 @pytest.mark.parametrize(
     ("prepare", "on_pull", "on_open_pull"),
     [
         (StandIn.open_pull, True, True),
         (closed_pull, True, False),
         (StandIn.open_issue, False, False),
+        (closed_issue, False, False),
     ],
-    ids=["open", "closed", "issue"],
+    ids=["open", "closed", "issue", "closed issue"],
 )
 def test_a_comment_tells_where_it_stands(
     github: StandIn, prepare: Callable[[StandIn], Pull | Issue], on_pull: bool, on_open_pull: bool
@@ -294,6 +302,7 @@ def test_a_comment_tells_where_it_stands(
     event = last(github)
     assert isinstance(event, CommentEvent)
     assert (event.action, event.on_pull, event.on_open_pull) == ("created", on_pull, on_open_pull)
+    assert event.on_issue != on_pull
     assert (event.number, event.comment_id) == (comment.number, comment.id)
     assert (event.author.id, event.body) == (comment.author.id, "/ailab rerun\nplease")
     github.edit_comment(comment, "/ailab accept")
@@ -307,6 +316,37 @@ def test_the_bots_own_comment_is_known_by_its_id(github: StandIn) -> None:
     event = last(github)
     assert isinstance(event, CommentEvent)
     assert event.author.id == BOT_ID
+
+
+def test_a_comment_tells_whose_issue_it_stands_in_and_its_text(github: StandIn) -> None:
+    issue = github.add_issue(github.bot, "Slower", "<!-- ailab-incident:0 -->\ntext", ())
+    github.comment(issue, "bob", "/ailab ack")
+    event = last(github)
+    assert isinstance(event, CommentEvent)
+    assert (event.issue_author.id, event.author.login) == (BOT_ID, "bob")
+    assert event.issue_body == "<!-- ailab-incident:0 -->\ntext"
+    issue.author, issue.body = None, None
+    github.comment(issue, "bob", "/ailab ack")
+    nobodys = last(github)
+    assert isinstance(nobodys, CommentEvent)
+    assert (nobodys.issue_author, nobodys.issue_body) == (NOBODY, "")
+
+
+def test_a_pull_request_tells_its_title_its_text_and_whether_it_is_merged(github: StandIn) -> None:
+    pull = github.open_pull(title="Load less", body="Fixes #7")
+    opened = last(github)
+    assert isinstance(opened, PullRequestEvent)
+    assert (opened.pull.title, opened.pull.body) == ("Load less", "Fixes #7")
+    assert not opened.pull.merged
+    github.merge(pull)
+    merged = last(github)
+    assert isinstance(merged, PullRequestEvent)
+    assert merged.pull.merged
+    payload = github.payload_of(github.events[-1])
+    del payload["pull_request"]["merged_at"]
+    untold = parse_event("pull_request", payload)
+    assert isinstance(untold, PullRequestEvent)
+    assert not untold.pull.merged
 
 
 def test_a_new_branch_comes_from_nowhere(github: StandIn) -> None:

@@ -11,7 +11,7 @@ import pytest
 from repositories import commit, git, new_repository
 
 from ailab_bot.gh.client import GitHubError
-from ailab_bot.gh.fetch import fetch_before, fetch_commits
+from ailab_bot.gh.fetch import fetch_before, fetch_commits, fetch_tip
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -98,3 +98,21 @@ def test_commits_of_pull_requests_are_brought_in_by_their_ids_and_nothing_is_che
 def test_a_commit_that_the_server_does_not_have_is_an_error(origin: Path) -> None:
     with pytest.raises(GitHubError, match="cannot fetch commit dddddddddddd"):
         fetch_commits(clone_of(origin), ["d" * 40], "", "")
+
+
+def test_a_clone_with_all_of_its_history_keeps_it_when_a_tip_is_fetched(origin: Path) -> None:
+    for number in range(3):
+        commit(origin, {"train.py": f"import os  # {number}\n"})
+    whole = origin.with_name("whole")
+    git(origin.parent, "clone", "--quiet", origin.as_uri(), str(whole))
+    newest = commit(origin, {"train.py": "import json\n"})
+    assert fetch_tip(whole, "main", "", "") == newest
+    assert git(whole, "rev-list", "--count", newest) == "5"
+
+
+def test_a_shallow_clone_stays_as_shallow_when_a_tip_is_fetched(origin: Path) -> None:
+    commit(origin, {"train.py": "import os  # again\n"})
+    clone = clone_of(origin)
+    newest = commit(origin, {"train.py": "import json\n"})
+    assert fetch_tip(clone, "main", "", "") == newest
+    assert git(clone, "rev-list", "--count", newest) == "1"

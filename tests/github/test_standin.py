@@ -13,7 +13,7 @@ from hub.state import sha_of
 from standin import StandIn, running
 
 from ailab_bot.gh.actions import read_surroundings
-from ailab_bot.gh.event import parse_event
+from ailab_bot.gh.event import TimerEvent, parse_event
 
 ROOT = "/repos/acme/models"
 SHA = sha_of("any")
@@ -67,6 +67,13 @@ def test_a_request_for_another_media_type_is_a_violation(github: StandIn) -> Non
         ("/issues/1/comments", {"body": ""}),
         ("/issues/1/comments", {}),
         ("/issues/comments/9007/reactions", {"content": "thumbs"}),
+        ("/issues", {"body": "b"}),
+        ("/issues", {"title": " "}),
+        ("/issues", {"title": "x" * 257}),
+        ("/issues", {"title": "t", "body": "x" * 65_537}),
+        ("/issues", {"title": "t", "labels": ["x" * 51]}),
+        ("/issues", {"title": "t", "assignees": ["nobody"]}),
+        ("/actions/workflows/ailab-bisect.yml/dispatches", {"inputs": {}}),
         ("/check-runs", {"head_sha": SHA, "name": "n", "status": "completed"}),
         (
             "/check-runs",
@@ -99,6 +106,7 @@ def test_a_body_beyond_githubs_limits_is_refused(
     answer = send(github, "POST", ROOT + path, body)
     assert answer.status_code == 422, answer.text
     assert github.checks == github.all_statuses == github.bot_comments(pull) == []
+    assert (github.issues, github.dispatches) == ({}, [])
 
 
 def test_bodies_at_the_limits_are_accepted(github: StandIn) -> None:
@@ -120,6 +128,7 @@ def test_an_answer_of_ours_that_github_would_not_give_is_a_violation() -> None:
         schema = operation.answer_schema(200) or operation.answer_schema(201)
         if not item or not schema:
             continue
+        schema = schema.get("allOf", [schema])[0]
         named = published.resolve(published.resolve(schema.get("items", schema)))
         for key in named["required"]:
             less = copy.deepcopy(item)
@@ -157,12 +166,31 @@ def test_a_store_reports_a_token_that_reaches_it(github: StandIn) -> None:
 
 
 def test_what_the_bot_writes_starts_no_workflow(github: StandIn) -> None:
-    """GitHub sends no events for what GITHUB_TOKEN does; a rerun is the exception."""
+    """GitHub sends no events for what GITHUB_TOKEN does, but for reruns and dispatches."""
     github.open_pull()
     before = len(github.events)
     send(github, "POST", f"{ROOT}/issues/1/comments", {"body": "/ailab rerun"})
     send(github, "POST", f"{ROOT}/statuses/{SHA}", {"state": "success", "context": "c"})
-    assert (len(github.events), github.writes) == (before, 2)
+    send(github, "POST", f"{ROOT}/issues", {"title": "Slower"})
+    send(github, "PATCH", f"{ROOT}/issues/2", {"state": "closed"})
+    assert (len(github.events), github.writes) == (before, 4)
+
+
+def test_what_the_bot_starts_by_the_api_is_a_run_of_its_own(github: StandIn) -> None:
+    """GitHub's other exception, besides reruns."""
+    github.push_branch("release/1", SHA)
+    path = f"{ROOT}/actions/workflows/ailab-bisect.yml/dispatches"
+    body = {"ref": "release/1", "inputs": {"incident": "0123456789ab"}}
+    assert send(github, "POST", path, body).status_code == 204
+    event = github.events[-1]
+    assert (event.name, github.payload_of(event)["inputs"]) == ("workflow_dispatch", body["inputs"])
+    (started,) = github.dispatches
+    assert (started.run.head_sha, started.run.status, started.run.actor) == (
+        SHA,
+        "queued",
+        github.bot,
+    )
+    assert isinstance(parse_event(event.name, github.payload_of(event)), TimerEvent)
 
 
 def test_events_are_as_they_were_and_carry_what_we_do_not_read(github: StandIn) -> None:

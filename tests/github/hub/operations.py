@@ -18,6 +18,7 @@ from hub.state import (
     Comment,
     Compared,
     ComparedFile,
+    Issue,
     Json,
     Pull,
     Run,
@@ -217,6 +218,117 @@ class Operations:
             raise RefusedError(404, "Not Found")
         return 200, render.collaborator(account)
 
+    def _issue(self, names: Json) -> Issue | Pull:
+        """Whoever asks: GitHub first looks whether there are issues at all."""
+        number = int(names["issue_number"])
+        pull = self.github.pulls.get(number)
+        if pull is not None:
+            return pull
+        if not self.github.has_issues:
+            raise RefusedError(410, "Issues has been disabled in this repository.")
+        if number in self.github.deleted_issues:
+            raise RefusedError(410, "This issue was deleted")
+        if number not in self.github.issues:
+            raise RefusedError(404, "Not Found")
+        return self.github.issues[number]
+
+    def get_issue(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        return 200, render.whole_issue(self._issue(names), self.github.repository)
+
+    def list_issues(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        """Newest first; pull requests are issues too."""
+        if not self.github.has_issues:
+            raise RefusedError(410, "Issues has been disabled in this repository.")
+        state = query.get("state", "open")
+        wanted = {each.lower() for each in query.get("labels", "").split(",") if each}
+        every: list[Issue | Pull] = [*self.github.issues.values(), *self.github.pulls.values()]
+        found = [
+            each
+            for each in sorted(every, key=lambda each: -each.number)
+            if state in {"all", each.state} and wanted <= self._labels_of(each)
+        ]
+        template = render.example("issues/list-for-repo")[0]
+        home = self.github.repository
+        return 200, [render.issue(each, home, template) for each in _page(found, query)]
+
+    def _labels_of(self, each: Issue | Pull) -> set[str]:
+        labels = (
+            each.labels
+            if isinstance(each, Issue)
+            else self.github.labels_of_pulls.get(each.number, ())
+        )
+        return {label.lower() for label in labels}
+
+    def create_issue(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        """Without an event, as comments."""
+        if not self.github.has_issues:
+            raise RefusedError(410, "Issues are disabled for this repo")
+        assignees = self._assignees(body)
+        made = self.github.add_issue(who, body["title"], body.get("body"), body.get("labels", []))
+        made.assignees = assignees
+        return 201, render.whole_issue(made, self.github.repository)
+
+    def update_issue(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        issue = self._issue(names)
+        if isinstance(issue, Pull):
+            raise RefusedError(422, "the stand-in changes no pull requests")
+        if "assignees" in body:
+            issue.assignees = self._assignees(body)
+        for key in ("title", "body"):
+            setattr(issue, key, body.get(key, getattr(issue, key)))
+        issue.labels = list(dict.fromkeys(body.get("labels", issue.labels)))
+        if body.get("state", issue.state) != issue.state:
+            self.github.turn_issue(issue, body["state"], body.get("state_reason"), who)
+        self.github._tick()
+        return 200, render.whole_issue(issue, self.github.repository)
+
+    def _assignees(self, body: Json) -> list[Account]:
+        """One who cannot be assigned spoils the whole request, as GitHub has it."""
+        found = []
+        for login in body.get("assignees", ()):
+            account = self._assignable(login)
+            if account is None:
+                raise RefusedError(422, f"Validation Failed: assignees: {login} is invalid")
+            found.append(account)
+        return found
+
+    def _assignable(self, login: str) -> Account | None:
+        known = {account.login.lower(): account for account in self.github.users.values()}
+        account = known.get(login.lower())
+        may = account is not None and account.permission in {"write", "admin"}
+        return account if may else None
+
+    def can_assign(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        if self._assignable(names["assignee"]) is None:
+            raise RefusedError(404, "Not Found")
+        return 204, None
+
+    def get_commit(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        sha, github = names["ref"], self.github
+        authors = {sha: pull.author for pull in github.pulls.values() for sha in pull.commits}
+        known = {**dict.fromkeys([github.base_sha, *github.branches.values()]), **authors}
+        known |= github.authors
+        if sha not in known and not (github.git and is_in(github.git, sha)):
+            raise RefusedError(422, f"No commit found for SHA: {sha}")
+        return 200, render.commit(sha, known.get(sha))
+
+    def dispatch(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
+        """With an event: GITHUB_TOKEN may start workflows like this, as it may run them again."""
+        workflow, inputs = names["workflow_id"], body.get("inputs", {})
+        if workflow not in self.github.workflows:
+            raise RefusedError(404, "Not Found")
+        if workflow not in self.github.startable:
+            raise RefusedError(422, "Workflow does not have 'workflow_dispatch' trigger")
+        unknown = sorted(inputs.keys() - self.github.startable[workflow])
+        if unknown:
+            raise RefusedError(422, f"Unexpected inputs provided: {unknown}")
+        if self.github.tip_of(body["ref"]) is None:
+            raise RefusedError(422, f"No ref found for: {body['ref']}")
+        run = self.github.start_by_hand(workflow, body["ref"], inputs, who)
+        if self.github.tells_dispatched:
+            return 200, render.dispatched(run, self.github.repository)
+        return 204, None
+
     def create_check(self, names: Json, query: Json, body: Any, who: Account) -> tuple[int, Any]:
         output = body.get("output", {})
         check = Check(
@@ -268,6 +380,13 @@ class Operations:
         "reactions/create-for-issue-comment": react,
         "repos/get-collaborator-permission-level": permission,
         "checks/create": create_check,
+        "issues/get": get_issue,
+        "issues/list-for-repo": list_issues,
+        "issues/create": create_issue,
+        "issues/update": update_issue,
+        "issues/check-user-can-be-assigned": can_assign,
+        "repos/get-commit": get_commit,
+        "actions/create-workflow-dispatch": dispatch,
     }
 
 
@@ -278,6 +397,11 @@ def _owner(pull: Pull) -> str | None:
 def _page(items: list[Any], query: Json) -> list[Any]:
     size, page = int(query.get("per_page", 30)), int(query.get("page", 1))
     return items[(page - 1) * size : page * size]
+
+
+def is_in(folder: Path, sha: str) -> bool:
+    command = ["git", "-C", str(folder), "cat-file", "-e", f"{sha}^{{commit}}"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def compare_in(folder: Path, base: str, head: str) -> Compared | None:

@@ -35,6 +35,8 @@ DEVIATIONS = {
 LAST_OF_DESCRIPTION = "\uffff"
 MOST_DESCRIPTION = 140
 MOST_COMMENT = 65_536
+MOST_TITLE = 256
+MOST_LABEL = 50
 MOST_ANNOTATION_BYTES = 64 * 1024
 MOST_ANNOTATION_TITLE = 255
 
@@ -63,7 +65,10 @@ class Operation:
             examples = content.get("application/json", {}).get("examples", {})
             for example in examples.values():
                 if status.startswith("2"):
-                    return copy.deepcopy(resolve(example)["value"])
+                    value = resolve(example)["value"]
+                    # Some name another example in the place of their value.
+                    named = isinstance(value, dict) and "$ref" in value
+                    return copy.deepcopy(resolve(value)["value"] if named else value)
         return None
 
 
@@ -205,6 +210,8 @@ def _beyond_limits(operation: str, body: Json) -> str | None:
             return f"body is too long (maximum is {MOST_COMMENT} characters)"
         if not body["body"].strip():
             return "body can't be blank"
+    if operation in {"issues/create", "issues/update"}:
+        return _issue_beyond_limits(body)
     if operation == "checks/create":
         if body.get("status") == "completed" and "conclusion" not in body:
             return "conclusion is required with the status completed"
@@ -213,6 +220,18 @@ def _beyond_limits(operation: str, body: Json) -> str | None:
                 return "message of an annotation is too long (maximum is 64 KB)"
             if len(line.get("title", "")) > MOST_ANNOTATION_TITLE:
                 return "title of an annotation is too long (maximum is 255 characters)"
+    return None
+
+
+def _issue_beyond_limits(body: Json) -> str | None:
+    if "title" in body and not str(body["title"] or "").strip():
+        return "title can't be blank"
+    if len(str(body.get("title") or "")) > MOST_TITLE:
+        return f"title is too long (maximum is {MOST_TITLE} characters)"
+    if len(body.get("body") or "") > MOST_COMMENT:
+        return f"body is too long (maximum is {MOST_COMMENT} characters)"
+    if any(len(label) > MOST_LABEL for label in body.get("labels", ())):
+        return f"name of a label is too long (maximum is {MOST_LABEL} characters)"
     return None
 
 

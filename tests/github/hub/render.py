@@ -94,7 +94,9 @@ def pull(filled: Pull, home: Repository, template: Json) -> Json:
         "user": user(filled.author),
         "url": f"{template['url'].rpartition('/')[0]}/{filled.number}",
         "html_url": f"{WEB}/{home.full_name}/pull/{filled.number}",
+        "body": filled.body,
         "merged": filled.merged,
+        "merged_at": text_of(filled.updated_at or filled.created_at) if filled.merged else None,
         "created_at": text_of(filled.created_at),
         "updated_at": text_of(filled.updated_at or filled.created_at),
         "closed_at": None if filled.state == "open" else text_of(filled.created_at),
@@ -175,17 +177,31 @@ def comment(filled: Comment, home: Repository, template: Json) -> Json:
 
 
 def issue(filled: Issue | Pull, home: Repository, template: Json) -> Json:
-    place = f"{home.full_name}/pull/{filled.number}"
+    """As lists and webhooks show it: without `closed_by`."""
+    kind = "pull" if isinstance(filled, Pull) else "issues"
+    place = f"{home.full_name}/{kind}/{filled.number}"
     found = {
         **template,
         "number": filled.number,
         "title": filled.title,
+        "body": filled.body,
         "state": filled.state,
-        "user": user(filled.author),
+        "user": user(filled.author) if filled.author else None,
+        "html_url": f"{WEB}/{place}",
         "created_at": text_of(filled.created_at),
+        "closed_at": None if filled.state == "open" else text_of(filled.created_at),
     }
-    found.pop("pull_request", None)
-    if isinstance(filled, Pull):
+    for key in ("pull_request", "closed_by", "pinned_comment"):
+        found.pop(key, None)
+    if isinstance(filled, Issue):
+        assignees = [user(account) for account in filled.assignees]
+        found |= {
+            "labels": [label(name) for name in filled.labels],
+            "assignees": assignees,
+            "assignee": assignees[0] if assignees else None,
+            "state_reason": filled.state_reason,
+        }
+    else:
         found["pull_request"] = {
             "url": f"https://api.github.com/repos/{home.full_name}/pulls/{filled.number}",
             "html_url": f"{WEB}/{place}",
@@ -194,6 +210,47 @@ def issue(filled: Issue | Pull, home: Repository, template: Json) -> Json:
             "merged_at": None,
         }
     return found
+
+
+def whole_issue(filled: Issue | Pull, home: Repository) -> Json:
+    """As it is shown by itself."""
+    closed_by = filled.closed_by if isinstance(filled, Issue) else None
+    found = issue(filled, home, example("issues/get"))
+    return {**found, "closed_by": user(closed_by) if closed_by else None}
+
+
+def label(name: str) -> Json:
+    """Of those that come to be by being used."""
+    place = f"https://api.github.com/repos/octocat/Hello-World/labels/{quote(name)}"
+    return {
+        "id": 208_045_946,
+        "node_id": "MDU6TGFiZWwyMDgwNDU5NDY=",
+        "url": place,
+        "name": name,
+        "description": None,
+        "color": "ededed",
+        "default": False,
+    }
+
+
+def commit(sha: str, author: Account | None) -> Json:
+    """`author` None: no account has the e-mail that stands in the commit."""
+    found = example("repos/get-commit")
+    place = "https://api.github.com/repos/octocat/Hello-World/contents"
+    # The published files lack what the published schema requires of them.
+    files = [
+        {**each, "sha": found["sha"], "contents_url": f"{place}/{each['filename']}"}
+        for each in found["files"]
+    ]
+    return {**found, "sha": sha, "author": user(author) if author else None, "files": files}
+
+
+def dispatched(filled: Run, home: Repository) -> Json:
+    return {
+        "workflow_run_id": filled.id,
+        "run_url": f"https://api.github.com/repos/{home.full_name}/actions/runs/{filled.id}",
+        "html_url": f"{WEB}/{home.full_name}/actions/runs/{filled.id}",
+    }
 
 
 def status(filled: Status) -> Json:

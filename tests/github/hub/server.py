@@ -203,6 +203,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", answer.place)
             self.send_header("Content-Length", "0")
             self.end_headers()
+        elif status == 204:
+            self.send_response(status)
+            self.end_headers()
         else:
             self._send(status, answer)
 

@@ -60,6 +60,7 @@ class Pull:
     state: str = "open"
     merged: bool = False
     updated_at: datetime | None = None
+    body: str | None = None
 
     @property
     def head_sha(self) -> str:
@@ -68,13 +69,18 @@ class Pull:
 
 @dataclass
 class Issue:
-    """A plain issue, on which people comment too."""
+    """A plain issue, on which people comment too. `author` None: GitHub names nobody any more."""
 
     number: int
     title: str
-    author: Account
+    author: Account | None
     created_at: datetime
     state: str = "open"
+    body: str | None = None
+    labels: list[str] = field(default_factory=list)
+    assignees: list[Account] = field(default_factory=list)
+    state_reason: str | None = None
+    closed_by: Account | None = None
 
 
 @dataclass
@@ -139,6 +145,16 @@ class Run:
     def started_at(self) -> datetime:
         """Of this attempt; `created_at` never changes."""
         return [self.created_at, *self.again_at][self.attempt - 1]
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """Somebody started a workflow by hand or by the API."""
+
+    workflow: str
+    ref: str
+    inputs: dict[str, str]
+    run: Run
 
 
 @dataclass(frozen=True)
