@@ -27,6 +27,11 @@ COMMANDS = (
     ("explain [scenario…]", "all the evidence"),
     ("help", "this list, with who may do what"),
 )
+#: For an incident's issue; those above are for a pull request, `help` for both.
+INCIDENT_COMMANDS = (
+    ("ack", "in an incident's issue: takes the incident on"),
+    ("revert", "in an incident's issue: prepares a branch that takes its culprit back"),
+)
 
 
 def gate_line(report: Report, pull: PullContext) -> str:

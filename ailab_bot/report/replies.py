@@ -16,7 +16,7 @@ from ailab_bot.report import words
 from ailab_bot.report.comment import BANNER_ROOM, MOST_CHARACTERS, utf16_length
 from ailab_bot.report.filters import environment
 from ailab_bot.report.markdown import code_span, commit_link
-from ailab_bot.report.pull import COMMANDS
+from ailab_bot.report.pull import COMMANDS, INCIDENT_COMMANDS
 from ailab_bot.report.spark import spark, spark_words
 
 _RIGHTS = {
@@ -24,9 +24,13 @@ _RIGHTS = {
     "run": "the author, or who may write here",
     "cancel": "the author, or who may write here",
     "accept": "who may write here, except the author",
+    "ack": "who may write here, or the culprit's author",
+    "revert": "who may write here",
 }
+_ALL = (*COMMANDS[:-1], *INCIDENT_COMMANDS, COMMANDS[-1])
 _SHA = re.compile(r"[0-9a-f]{40}")
 _MOST_LISTED = 20
+_MOST_CONFLICTS = 8
 _EXPLAINED = (200, 50, 20, 10, 5, 2, 1)
 
 
@@ -35,7 +39,7 @@ def help_text() -> str:
     rows = [
         # A table's cell may hold no bare bar.
         f"| `/ailab {usage.replace('|', chr(92) + '|')}` | {what} | {_who(usage)} |"
-        for usage, what in COMMANDS
+        for usage, what in _ALL
     ]
     return "\n".join(
         [
@@ -51,10 +55,10 @@ def help_text() -> str:
 
 def unknown_command(word: str) -> str:
     """For a command that does not exist: the one that was meant, if one is close."""
-    names = [usage.split()[0] for usage, _ in COMMANDS]
+    names = [usage.split()[0] for usage, _ in _ALL]
     close = difflib.get_close_matches(words.clean(word.lower(), 40), names, n=1, cutoff=0.5)
     if close:
-        usage = next(usage for usage, _ in COMMANDS if usage.split()[0] == close[0])
+        usage = next(usage for usage, _ in _ALL if usage.split()[0] == close[0])
         return f"There is no command {code_span(word, 40)}. Did you mean `/ailab {usage}`?\n"
     listed = ", ".join(f"`{name}`" for name in names)
     return f"There is no command {code_span(word, 40)}. There are {listed}; see `/ailab help`.\n"
@@ -62,7 +66,7 @@ def unknown_command(word: str) -> str:
 
 def bad_arguments(command: str, why: str) -> str:
     """For a known command with arguments that it does not take. `why` is a sentence of ours."""
-    usage = next((usage for usage, _ in COMMANDS if usage.split()[0] == command), "help")
+    usage = next((usage for usage, _ in _ALL if usage.split()[0] == command), "help")
     if usage == "help":
         return f"{why} See `/ailab help`.\n"
     return f"{why} It is written `/ailab {usage}`.\n"
@@ -192,6 +196,86 @@ def too_old() -> str:
     return (
         "GitHub does not run this measurement again: it may be older than 30 days, or no job of it "
         "failed. Push a commit, an empty one will do, and it is measured anew.\n"
+    )
+
+
+def only_in_incidents(command: str) -> str:
+    """For a command of incidents on a pull request."""
+    return (
+        f"{code_span('/ailab ' + command, 40)} is for an incident: write it in the incident's own "
+        "issue, which the bot opened.\n"
+    )
+
+
+def only_on_pulls(command: str) -> str:
+    """For a command of pull requests in an incident's issue."""
+    return (
+        f"{code_span('/ailab ' + command, 40)} is for a pull request. Here there are `/ailab ack` "
+        "and `/ailab revert`.\n"
+    )
+
+
+def no_culprit_yet() -> str:
+    return (
+        "Nobody knows yet which commit it is, so there is nothing to take back. When the search "
+        "for it ends, the text above says what it found.\n"
+    )
+
+
+def incident_is_closed() -> str:
+    return (
+        "This incident is closed, so nothing was done. Should a measurement see it again, it opens "
+        "a new one.\n"
+    )
+
+
+def unknown_incident() -> str:
+    return (
+        "The ledger does not know this incident: it may not be written there yet. Try again in "
+        "some minutes.\n"
+    )
+
+
+def history_unavailable() -> str:
+    return (
+        "The ledger could not be read just now, and without it nothing is known of this incident. "
+        "Nothing was done: write the command again in some minutes.\n"
+    )
+
+
+def culprit_is_gone(sha: str) -> str:
+    """For a culprit that no branch has any more: not the default one, nor the incident's own."""
+    return (
+        f"{code_span(sha[:12])} is in neither the default branch nor the branch that was measured, "
+        "so there is nothing to take back. The next measurement says whether it is gone.\n"
+    )
+
+
+def nothing_to_revert(sha: str) -> str:
+    return (
+        f"What {code_span(sha[:12])} changed is taken back already. The next measurement says "
+        "whether that ends the incident.\n"
+    )
+
+
+def revert_conflicts(sha: str, files: Sequence[str]) -> str:
+    """For a culprit that later commits stand in the way of."""
+    more = len(files) - _MOST_CONFLICTS
+    shown = ", ".join(code_span(name) for name in files[:_MOST_CONFLICTS])
+    shown += f" and {more} more" if more > 0 else ""
+    where = f" in {shown}" if files else ""
+    return (
+        f"{code_span(sha[:12])} cannot be taken back by itself: later changes conflict{where}. "
+        "Fix it forward, or revert it by hand with the commands in the text above.\n"
+    )
+
+
+def revert_ready(branch: str, already: bool = False) -> str:
+    """`already`: it was prepared before, and stays as it is."""
+    what = "is there already" if already else "is prepared"
+    return (
+        f"The branch {code_span(branch)} {what}. Open a pull request from it: what the bot opens "
+        "itself is not measured by GitHub's workflows.\n"
     )
 
 

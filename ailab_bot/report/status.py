@@ -16,6 +16,9 @@ from ailab_bot.report import words
 MOST_CHARACTERS = 140
 #: A name takes at most this much of it, so that what follows the name is always seen.
 _LONGEST_NAME = 32
+#: How a release's status begins that open incidents alone stand against, and what ends it where
+#: something was not measured besides.
+NO_GO, INCOMPLETE = "No-go:", "; not all measured"
 #: What is counted beside "no regression".
 _ALSO = {VerdictKind.IMPROVEMENT: "faster", VerdictKind.INCONCLUSIVE: "not known"}
 
@@ -188,3 +191,38 @@ def _flat(text: str, most: int) -> str:
 
 def _line(text: str) -> str:
     return _flat(text, MOST_CHARACTERS).strip() or "\ufffd"
+
+
+def release_go(scenarios: int, baseline: str, improved: int) -> str:
+    """`Go: 12 scenarios, none slower than v1.3 (2 faster)`."""
+    than, faster = _name(baseline), f" ({improved} faster)" if improved else ""
+    if not scenarios:
+        return _line(f"Go: no scenario to measure against {than}")
+    none = "not slower" if scenarios == 1 else "none slower"
+    return _line(f"Go: {_count(scenarios, 'scenario')}, {none} than {than}{faster}")
+
+
+def release_no_go(
+    incidents: Sequence[tuple[int, str]], unfiled: int, *, complete: bool = True
+) -> str:
+    """`No-go: 2 open incidents: #12 train +18.2 %, #15 tokenize +6.0 %`, as many as there is room
+    for. `incidents`: numbers of issues, each with what it is about; `unfiled`: open ones without
+    an issue. Not `complete`: some of the commit was not measured besides."""
+    count = len(incidents) + unfiled
+    start = f"{NO_GO} {_count(count, 'open incident')}"
+    end = "" if complete else INCOMPLETE
+    named = [f"#{number} {_flat(what, 60)}" for number, what in incidents]
+    for shown in range(len(named), 0, -1):
+        left = count - shown
+        more = f", and {left} more" if left else ""
+        text = f"{start}: {', '.join(named[:shown])}{more}{end}"
+        if len(text) <= MOST_CHARACTERS:
+            return _line(text)
+    return _line(
+        f"{start}, without an issue: see the run{end}" if count else f"{NO_GO} see the run"
+    )
+
+
+def release_accepted(what: Sequence[str], by: str) -> str:
+    """What stood against it may stay: somebody closed its issue as not planned."""
+    return _line(f"Go: {_name(by)} accepts {_flat(', '.join(what), 90)}")

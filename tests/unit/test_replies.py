@@ -9,6 +9,7 @@ from sample_reports import HEAD_SHA, HOSTILE, PULL_ALL_FAILED, PULL_MANY, PULL_R
 
 from ailab_bot.report import replies
 from ailab_bot.report.comment import MARKER, MOST_CHARACTERS, utf16_length
+from ailab_bot.report.pull import COMMANDS, INCIDENT_COMMANDS
 
 ACCEPT = f"`/ailab accept {HEAD_SHA} <reason>`"
 
@@ -32,7 +33,7 @@ def test_a_mistyped_command_gets_the_one_that_was_meant(typed: str, meant: str) 
 def test_a_command_like_none_gets_the_list() -> None:
     reply = replies.unknown_command("deploy!")
     assert "Did you mean" not in reply
-    assert "`rerun`, `run`, `accept`, `cancel`, `explain`, `help`" in reply
+    assert "`rerun`, `run`, `accept`, `cancel`, `explain`, `ack`, `revert`, `help`" in reply
 
 
 def test_a_mistyped_scenario_gets_the_one_that_was_meant() -> None:
@@ -60,7 +61,7 @@ def test_a_refused_acceptance_says_what_to_write(refusal: Callable[[str], str]) 
 def test_help_lists_every_command_with_its_rights() -> None:
     lines = replies.help_text().splitlines()
     rows = [line for line in lines if line.startswith("| `/ailab ")]
-    assert len(rows) == len(replies.COMMANDS)
+    assert len(rows) == len(COMMANDS) + len(INCIDENT_COMMANDS)
     (accept,) = [row for row in rows if "accept" in row]
     assert "except the author" in accept
 
@@ -99,6 +100,11 @@ def test_no_reply_is_taken_for_a_command_or_for_the_sticky_comment() -> None:
         replies.nothing_to_do("cancel"), replies.nothing_to_do("rerun"),
         replies.nothing_to_accept(HEAD_SHA), replies.explain(PULL_REGRESSION),
         replies.bad_arguments("accept", "It needs a commit."),
+        replies.only_in_incidents("ack"), replies.only_on_pulls("rerun"), replies.no_culprit_yet(),
+        replies.incident_is_closed(), replies.unknown_incident(), replies.history_unavailable(),
+        replies.culprit_is_gone(HEAD_SHA), replies.nothing_to_revert(HEAD_SHA),
+        replies.revert_conflicts(HEAD_SHA, HOSTILE), replies.revert_ready("ailab/revert-1"),
+        replies.revert_ready("ailab/revert-1", already=True),
         *(replies.unknown_command(text) for text in HOSTILE),
     ]  # fmt: skip
     for text in texts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sample_incidents import PAGES
 from sample_reports import SAMPLES, STATES
 
 from ailab_bot.report.comment import render_comment
@@ -12,7 +13,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
-    comments = {name: render_comment(report) for name, report in SAMPLES.items()} | STATES
+    comments = {name: render_comment(report) for name, report in SAMPLES.items()} | STATES | PAGES
     for old in GOLDEN.glob("*.md"):
         if old.stem not in comments:
             old.unlink()
