@@ -34,6 +34,7 @@ from ailab_bot.flows.publish import chosen_artifacts, judge_case, post
 from ailab_bot.gh.client import GitHubError, PullRequest, Run
 from ailab_bot.gh.command import (
     Accept,
+    Ack,
     Cancel,
     Command,
     Explain,
@@ -41,6 +42,7 @@ from ailab_bot.gh.command import (
     Help,
     Mistake,
     Rerun,
+    Revert,
     parse_command,
 )
 from ailab_bot.gh.command import Run as RunMore
@@ -83,7 +85,7 @@ def obey(desk: Desk, event: CommentEvent) -> Answer:
         answer = _carry_out(desk, event, pull, command)
     desk.github.react(event.comment_id, answer.reaction)
     if answer.text:
-        _reply_once(desk, event, bot_id, answer.text)
+        reply_once(desk, event, bot_id, answer.text)
     return answer
 
 
@@ -91,10 +93,12 @@ def _carry_out(
     desk: Desk, event: CommentEvent, pull: PullRequest, command: Command | Mistake
 ) -> Answer:
     if isinstance(command, Mistake):
-        return Answer(REFUSED, _mistake_text(command, pull.head_sha))
+        return Answer(REFUSED, mistake_text(command, pull.head_sha))
     if isinstance(command, Help):
         return Answer(DONE, replies.help_text())
     name = type(command).__name__.lower()
+    if isinstance(command, (Ack, Revert)):
+        return Answer(REFUSED, replies.only_in_incidents(name))
     if not isinstance(command, Explain):
         refusal = _refusal(desk, event, pull, command, name)
         if refusal:
@@ -237,7 +241,8 @@ def _known_as(case: Case, name: str) -> str:
     return name
 
 
-def _mistake_text(mistake: Mistake, head_sha: str) -> str:
+def mistake_text(mistake: Mistake, head_sha: str) -> str:
+    """What is wrong with a command that cannot be followed, and how it is written."""
     match mistake.fault:
         case Fault.UNKNOWN:
             return replies.unknown_command(mistake.shown)
@@ -249,7 +254,8 @@ def _mistake_text(mistake: Mistake, head_sha: str) -> str:
             return replies.bad_arguments(mistake.command, mistake.why)
 
 
-def _reply_once(desk: Desk, event: CommentEvent, bot_id: int, text: str) -> None:
+def reply_once(desk: Desk, event: CommentEvent, bot_id: int, text: str) -> None:
+    """Post the reply, unless it is there: a comment may be delivered twice."""
     mark = _REPLY.format(event.comment_id)
     if own_comment(desk, event.number, bot_id, mark) is None:
         desk.github.create_comment(event.number, f"{mark}\n{text}")

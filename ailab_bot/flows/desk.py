@@ -86,7 +86,7 @@ class Published:
     """What was done. `conclusion` is the status's; None: nothing was posted, `why` says why not.
 
     `warning`: what could not be posted beside status and comment. `records`: what the ledger
-    should keep of it.
+    should keep of it. `summary`: Markdown for the run's page, above the report's own.
     """
 
     conclusion: Conclusion | None
@@ -95,6 +95,7 @@ class Published:
     comment_url: str = ""
     warning: str = ""
     records: tuple[Record, ...] = ()
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -314,13 +315,18 @@ def own_comment(desk: Desk, number: int, bot_id: int, mark: str = MARKER) -> Com
 
 
 def put_comment(
-    desk: Desk, number: int, body: str, bot_id: int, known: Comment | None = None
+    desk: Desk,
+    number: int,
+    body: str,
+    bot_id: int,
+    known: Comment | None = None,
+    mark: str = MARKER,
 ) -> Comment:
     """Edit the bot's comment in place, or post it where there is none (any more).
 
     A post whose answer is lost is looked for before another: there is never a second comment.
     """
-    comment = known or own_comment(desk, number, bot_id)
+    comment = known or own_comment(desk, number, bot_id, mark)
     last: GitHubError | None = None
     for _ in range(3):
         try:
@@ -333,5 +339,5 @@ def put_comment(
             if error.status in {401, 403, 422}:
                 raise
             last = error
-        comment = own_comment(desk, number, bot_id)
+        comment = own_comment(desk, number, bot_id, mark)
     raise last or UserError("the comment could not be posted")

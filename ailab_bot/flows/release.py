@@ -1,12 +1,15 @@
-"""The report of a protected branch: from the artifacts of its own run to its commit's status.
+"""The report of a protected branch: from the artifacts of its own run to its commit's status, go or
+no-go, and to the incidents that stand against it.
 
-Runs in the workflow that measured, after its shards, and knows no pull request.
+Runs in the workflow that measured, after its shards, and knows no pull request. The status comes
+first: what an incident needs of GitHub may fail without undoing it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from ailab_bot.errors import AilabError
 from ailab_bot.flows.assemble import assemble
@@ -14,22 +17,30 @@ from ailab_bot.flows.change import ChangePlan
 from ailab_bot.flows.desk import Published, gate_state, set_gate
 from ailab_bot.flows.history import records_of
 from ailab_bot.flows.hosted import Clock, plan_here
+from ailab_bot.flows.incident import RELEASE, Followed, Watch, follow, hook_of, release_surface
+from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
 from ailab_bot.flows.ingest import MEMBERS, Parcel, ingest
 from ailab_bot.flows.knowledge import footprint_body
+from ailab_bot.flows.lifecycle import Observed, Seen, lead_of, moved_of, observe, settled_of
 from ailab_bot.flows.policy import policy_notes
 from ailab_bot.flows.publish import chosen_artifacts, is_incomplete, parcels_of
 from ailab_bot.flows.trusted import open_desk
 from ailab_bot.gh.actions import Surroundings
+from ailab_bot.gh.client import GitHubError, Run
 from ailab_bot.gh.fetch import bring_if_there
+from ailab_bot.ledger.places import LedgerError
 from ailab_bot.ledger.records import Origin, Record
+from ailab_bot.measure.git import open_repository
 from ailab_bot.model import strictjson
 from ailab_bot.model.exchange import FOOTPRINTS, fingerprint
 from ailab_bot.model.footprintwire import footprint_from_json
-from ailab_bot.model.report import Commit
+from ailab_bot.model.incident import Incident, Moved, Step, incidents_of
+from ailab_bot.model.report import Commit, GateMode, Report
+from ailab_bot.model.verdict import Conclusion, VerdictKind
 from ailab_bot.report import status
+from ailab_bot.report.incident import render_release_summary
+from ailab_bot.report.words import percent
 
-#: Not the pull requests' gate: a release branch's head can be one's head, too.
-RELEASE = "ailab/release"
 #: Footprints of one shard: 64 scenarios of 300 KiB.
 LARGEST_FOOTPRINTS_BYTES = 64 << 20
 
@@ -66,16 +77,118 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
         replace(findings, notes=notes),
         f"ailab ab {change.target.base[:12]} {change.target.head[:12]} --seed {change.plan.seed}",
     )
-    mode = definitions.config.github.mode
-    state = gate_state(
-        report.conclusion, mode, accepted=False, incomplete=is_incomplete(report, change, lost)
-    )
-    text = status.description(report)
-    set_gate(desk, change.target.head, state, text, run.url, context=RELEASE)
+    settings = definitions.config.github
+    incomplete = is_incomplete(report, change, lost)
     records: tuple[Record, ...] = ()
-    if definitions.config.github.history:
+    known: tuple[Step, ...] | None = None
+    if settings.history:
         records = records_of(report, run, change.body(), Origin.RELEASE, footprints)
-    return Published(state, text, report, records=records)
+        known, why = _known_steps(around, environ)
+        if known is None:
+            report = replace(report, notes=(*report.notes, why))
+    if known is None:
+        state = gate_state(report.conclusion, settings.mode, accepted=False, incomplete=incomplete)
+        text = status.description(report)
+        set_gate(desk, change.target.head, state, text, run.url, context=RELEASE)
+        return Published(state, text, report, records=records)
+    seen = _seen(around, run, change, report, clock)
+    observed = observe(incidents_of(known), seen, lambda _: change.target.base)
+    state, text = verdict_of(report, observed, settings.mode, change, incomplete=incomplete)
+    set_gate(desk, change.target.head, state, text, run.url, context=RELEASE)
+    branch = around.event().repository.default_branch
+    watch = Watch(desk, settings.bot_id, run, branch, hook_of(environ), clock.sleep)
+    followed = follow(watch, known, observed.steps)
+    added = records_of_steps(followed.incidents, followed.steps, run, clock.now())
+    return Published(
+        state,
+        text,
+        report,
+        warning=" ".join(followed.notes),
+        records=(*records, *added),
+        summary=_summary(watch, change, report, observed, followed, state),
+    )
+
+
+def _known_steps(
+    around: Surroundings, environ: Mapping[str, str]
+) -> tuple[tuple[Step, ...] | None, str]:
+    """What the ledger knows; None, and why, where it cannot be read: an incident that is not known
+    would be filed twice, so none is opened."""
+    try:
+        return read_steps(around.workspace, ledger_tip(around, environ)), ""
+    except (GitHubError, LedgerError) as error:
+        why = "History could not be read, so no incident was opened or closed"
+        return None, f"{why}: {error.what}. Run the job again."
+
+
+def _seen(around: Surroundings, run: Run, change: ChangePlan, report: Report, clock: Clock) -> Seen:
+    clone = open_repository(around.workspace)
+    return Seen(
+        sha=change.target.head,
+        branch=run.head_branch or around.event().repository.default_branch,
+        baseline=change.target.base,
+        at=clock.now(),
+        run=run.id,
+        slower=moved_of(report),
+        settled=settled_of(report),
+        contains=cache(clone.contains),
+    )
+
+
+def verdict_of(
+    report: Report, observed: Observed, mode: GateMode, change: ChangePlan, *, incomplete: bool
+) -> tuple[Conclusion, str]:
+    """Go or no-go. An open incident says no, also where tonight's measurement does not know; one
+    that was accepted does not; a scenario that fails, and one that is missing, speak as ever."""
+    failing = any(failure.blocks_the_change for failure in report.failures)
+    standing = [(each.issue, _short(each)) for each in observed.standing]
+    if standing and mode is GateMode.ENFORCE and not failing:
+        filed = [each for each in standing if each[0]]
+        unfiled = len(standing) - len(filed)
+        text = status.release_no_go(filed, unfiled, complete=not incomplete)
+        return Conclusion.FAILURE, text
+    accepted = bool(observed.accepted) and not failing and not standing
+    state = gate_state(report.conclusion, mode, accepted=accepted, incomplete=incomplete)
+    if state is not Conclusion.SUCCESS or standing or report.conclusion is Conclusion.FAILURE:
+        return state, status.description(report)
+    improved = sum(v.kind is VerdictKind.IMPROVEMENT and v.confirmed for v in report.verdicts)
+    scenarios = len({verdict.scenario for verdict in report.verdicts})
+    return state, status.release_go(scenarios, _baseline(change), improved)
+
+
+def _short(incident: Incident) -> str:
+    worst = lead_of(incident)
+    return f"{worst.scenario} {percent(worst.effect)}"
+
+
+def _baseline(change: ChangePlan) -> str:
+    return change.target.base_name or change.target.base[:12]
+
+
+def _summary(
+    watch: Watch,
+    change: ChangePlan,
+    report: Report,
+    observed: Observed,
+    followed: Followed,
+    state: Conclusion,
+) -> str:
+    by_id = {each.id: each for each in followed.incidents}
+    standing = [by_id.get(each.id, each) for each in observed.standing]
+    improved = [
+        Moved(v.scenario, v.metric, v.effect, v.interval)
+        for v in report.verdicts
+        if v.kind is VerdictKind.IMPROVEMENT and v.confirmed and v.effect is not None
+    ]
+    return render_release_summary(
+        go=state is Conclusion.SUCCESS,
+        baseline=_baseline(change),
+        incidents=standing,
+        improved=improved,
+        creep=(),
+        surface=release_surface(watch),
+        accepted=observed.accepted,
+    )
 
 
 def read_footprints(

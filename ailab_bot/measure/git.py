@@ -162,6 +162,10 @@ class Repository:
         """Whether the commit is here."""
         return not _git(("cat-file", "-e", f"{sha}^{{commit}}"), self.root).returncode
 
+    def contains(self, sha: str, head: str) -> bool:
+        """Whether `sha` is `head` or comes before it; False where one of them is not here."""
+        return not _git(("merge-base", "--is-ancestor", sha, head), self.root).returncode
+
     def merge_base(self, base: str, head: str) -> str:
         """Where `head` forked from `base`; UserError where nothing here shows it.
 

@@ -26,6 +26,12 @@ PROMISED: Mapping[tuple[str, str], Mapping[str, str]] = {
         "statuses": "write",
     },
     ("AI Lab report", "history"): {"metadata": "read", "actions": "read", "contents": "write"},
-    ("AI Lab release", "report"): {**READS, "actions": "read", "statuses": "write"},
+    ("AI Lab release", "report"): {
+        **READS,
+        "actions": "write",
+        "issues": "write",
+        "pull-requests": "write",
+        "statuses": "write",
+    },
     ("AI Lab release", "history"): {"metadata": "read", "actions": "read", "contents": "write"},
 }

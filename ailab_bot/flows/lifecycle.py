@@ -1,0 +1,321 @@
+"""What may happen to an incident next. Pure: steps so far and something new in, new steps out.
+
+A measurement opens one, confirms it, or shows that it is gone; a search names its culprit; people
+take it on, propose a fix, or let it stay. Refuses to end one on anything but a measurement of
+another commit, or a maintainer's word: noise neither closes an incident nor opens it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from ailab_bot.model.culprit import Ending
+from ailab_bot.model.incident import Blame, Incident, Moved, State, Step, What, incidents_of
+from ailab_bot.model.report import Report
+from ailab_bot.model.verdict import Verdict, VerdictKind
+
+#: GitHub ends a run that waits for a runner after 24 hours: a search that is silent for longer is
+#: lost, and is started again.
+SEARCH_LOST = timedelta(hours=26)
+#: So often a search is started for one incident.
+MOST_SEARCHES = 3
+
+#: Steps that say what a measurement found.
+_MEASURED = (What.DETECTED, What.SEEN)
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a measurement of a branch saw. `slower`: confirmed regressions that gate; `settled`: by
+    scenario and metric what is known not to be slower, as it was measured. `contains(a, b)`:
+    whether commit b is a, or comes after it.
+    """
+
+    sha: str
+    branch: str
+    baseline: str
+    at: datetime
+    run: int
+    slower: tuple[Moved, ...]
+    settled: Mapping[Key, Moved]
+    contains: Callable[[str, str], bool]
+
+
+def moved_of(report: Report) -> tuple[Moved, ...]:
+    """The regressions of a report that block, the largest first."""
+    found = [
+        _measured(verdict, verdict.effect)
+        for verdict in report.verdicts
+        if verdict.kind is VerdictKind.REGRESSION
+        and verdict.confirmed
+        and verdict.gates
+        and verdict.effect is not None
+    ]
+    return tuple(sorted(found, key=lambda each: -each.effect))
+
+
+def settled_of(report: Report) -> dict[Key, Moved]:
+    """What the report knows not to be slower, as it was measured. What it does not know is not
+    among it."""
+    calm = {VerdictKind.NO_CHANGE, VerdictKind.IMPROVEMENT}
+    return {
+        (each.scenario, each.metric): _measured(each, each.effect)
+        for each in report.verdicts
+        if each.kind in calm and each.effect is not None
+    }
+
+
+def _measured(verdict: Verdict, effect: float) -> Moved:
+    return Moved(
+        verdict.scenario,
+        verdict.metric,
+        effect,
+        verdict.interval,
+        verdict.base_median,
+        verdict.head_median,
+        verdict.blocks_used,
+        verdict.threshold,
+    )
+
+
+def concerns(incident: Incident, seen: Seen) -> bool:
+    """Whether what was measured has what the incident is about: its culprit, or the commit at which
+    it was detected, is in it. On the incident's own branch always, as history may be rewritten."""
+    known = incident.blame.sha if incident.blame else incident.bad
+    return incident.branch == seen.branch or seen.contains(known, seen.sha)
+
+
+# --- a measurement -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a measurement adds, and what then stands against releasing the commit. `accepted`:
+    incidents that a maintainer let stay, by which something slower is explained."""
+
+    steps: tuple[Step, ...]
+    standing: tuple[Incident, ...]
+    accepted: tuple[Incident, ...]
+
+
+def observe(known: Sequence[Incident], seen: Seen, good_of: Callable[[Moved], str]) -> Observed:
+    """`good_of` a regression: the newest commit that did not have it."""
+    steps: list[Step] = []
+    accepted: list[Incident] = []
+    left = {each.key: each for each in seen.slower}
+    for incident in (each for each in known if concerns(each, seen)):
+        still = [each for each in seen.slower if each.key in {m.key for m in incident.moved}]
+        grown = [each for each in still if _has_grown(incident, each, seen.baseline)]
+        if incident.is_open:
+            last = _last_seen(incident)
+            steps += _again(incident, seen, still)
+            if last != seen.sha:
+                steps += _detections(grown, seen, lambda _, last=last: last)  # type: ignore[misc]
+            explained = still
+        elif incident.has(What.ACCEPTED) and _is_clean(incident, seen):
+            explained = [each for each in still if each not in grown]
+            accepted += [incident] if explained else []
+        else:
+            continue
+        for each in explained:
+            left.pop(each.key, None)
+    steps += _detections(left.values(), seen, good_of)
+    after = incidents_of([*(step for each in known for step in each.steps), *steps])
+    standing = tuple(each for each in after if each.is_open and concerns(each, seen))
+    return Observed(tuple(steps), standing, tuple(accepted))
+
+
+def _again(incident: Incident, seen: Seen, still: Sequence[Moved]) -> list[Step]:
+    """Seen again, or gone: that needs another commit than the one at which it was seen, unless the
+    search said that no commit is to blame; and a baseline that does not have it itself."""
+    measured = {step.sha for step in incident.steps if step.what in _MEASURED}
+    if still:
+        told = seen.sha in measured
+        return [] if told else [_step(incident.id, What.SEEN, seen, moved=tuple(still))]
+    nobody = incident.has(What.UNATTRIBUTED) and incident.blame is None
+    keys = [each.key for each in incident.moved]
+    settled = all(key in seen.settled for key in keys)
+    if settled and (nobody or seen.sha not in measured) and _is_clean(incident, seen):
+        now = tuple(seen.settled[key] for key in keys)
+        return [_step(incident.id, What.FIX_MEASURED, seen, pull=incident.fix, moved=now)]
+    return []
+
+
+def _is_clean(incident: Incident, seen: Seen) -> bool:
+    """Whether the baseline came before what the incident is about: else "as fast as the baseline"
+    says nothing of it."""
+    if incident.blame is not None:
+        return not seen.contains(incident.blame.sha, seen.baseline)
+    return seen.baseline == incident.baseline or seen.contains(seen.baseline, incident.good)
+
+
+def _has_grown(incident: Incident, now: Moved, baseline: str) -> bool:
+    """Whether it is slower than it was by more than its threshold, against the same baseline:
+    something else came on top."""
+    for step in reversed(incident.steps):
+        before = next((each for each in step.moved if each.key == now.key), None)
+        if before is None or step.what not in _MEASURED:
+            continue
+        if step.baseline != baseline or before.interval is None or now.interval is None:
+            return False
+        return now.interval.low > before.interval.high + max(now.threshold, before.threshold)
+    return False
+
+
+def _last_seen(incident: Incident) -> str:
+    last = incident.last(*_MEASURED)
+    return last.sha if last is not None else incident.bad
+
+
+def _detections(slower: Iterable[Moved], seen: Seen, good_of: Callable[[Moved], str]) -> list[Step]:
+    """One incident for all that began in the same range: whether it is one culprit, the search
+    will say."""
+    groups: dict[str, list[Moved]] = defaultdict(list)
+    for each in slower:
+        groups[good_of(each)].append(each)
+    return [
+        _step(incident_id(good, seen.sha, own), What.DETECTED, seen, good=good, moved=tuple(own))
+        for good, own in groups.items()
+    ]
+
+
+def incident_id(good: str, bad: str, moved: Iterable[Moved]) -> str:
+    """12 hex digits; the same for whoever detects the same, however often."""
+    lines = [good, bad, *sorted(" ".join(each.key) for each in moved)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _step(
+    incident: str,
+    what: What,
+    seen: Seen,
+    *,
+    good: str = "",
+    pull: int = 0,
+    moved: tuple[Moved, ...] = (),
+) -> Step:
+    return Step(
+        incident,
+        what,
+        seen.at,
+        run=seen.run,
+        sha=seen.sha,
+        branch=seen.branch,
+        baseline=seen.baseline,
+        good=good,
+        pull=pull,
+        moved=moved,
+    )
+
+
+# --- a search ----------------------------------------------------------------------------------
+
+
+def needs_search(incident: Incident, now: datetime) -> bool:
+    """Whether a search for its culprit should be started: none goes on, none has ended."""
+    if not incident.is_open or incident.has(What.ATTRIBUTED, What.UNATTRIBUTED):
+        return False
+    begun = [step for step in incident.steps if step.what is What.SEARCHING]
+    if len(begun) >= MOST_SEARCHES:
+        return False
+    return not begun or now - begun[-1].at > SEARCH_LOST
+
+
+def lead_of(incident: Incident) -> Moved:
+    """What a search looks at: of the metrics that moved, the one furthest above its threshold."""
+    return max(incident.moved, key=lambda each: (each.effect - each.threshold, each.scenario))
+
+
+@dataclass(frozen=True)
+class Searched:
+    """How a search ended. `confirmed`: what its culprit was measured to move, against its parent;
+    `other`: what regressed with it, and the culprit does not move."""
+
+    ending: Ending
+    reason: str
+    blame: Blame | None
+    confirmed: tuple[Moved, ...] = ()
+    other: tuple[Moved, ...] = ()
+
+
+def attribute(
+    known: Sequence[Incident], incident: Incident, found: Searched, at: datetime, run: int
+) -> tuple[Step, ...]:
+    """What a search's end adds: blame, the incident that has the same culprit already, and a new
+    incident for what this culprit does not move."""
+    if not incident.is_open or incident.blame is not None:
+        return ()
+    if found.blame is None or not found.confirmed:
+        text = found.reason or found.ending.value
+        return (Step(incident.id, What.UNATTRIBUTED, at, run=run, text=text, other=found.ending),)
+    blame = found.blame
+    steps = []
+    older = next(
+        (
+            each
+            for each in known
+            if each.id != incident.id
+            and each.is_open
+            and each.blame
+            and each.blame.sha == blame.sha
+        ),
+        None,
+    )
+    blamed = Step(
+        incident.id, What.ATTRIBUTED, at, run=run, sha=blame.sha, moved=found.confirmed, blame=blame
+    )
+    if older is None:
+        steps.append(blamed)
+    else:
+        steps.append(Step(incident.id, What.JOINED, at, run=run, sha=blame.sha, other=older.id))
+        mine = {each.key: each for each in (*found.confirmed, *older.moved)}
+        steps.append(replace(blamed, incident=older.id, moved=tuple(mine.values())))
+    if found.other:
+        steps.append(
+            Step(
+                incident_id(incident.good, incident.bad, found.other),
+                What.DETECTED,
+                at,
+                run=run,
+                sha=incident.bad,
+                branch=incident.branch,
+                baseline=incident.baseline,
+                good=incident.good,
+                moved=found.other,
+            )
+        )
+    return tuple(steps)
+
+
+# --- people ------------------------------------------------------------------------------------
+
+
+def acknowledge(incident: Incident, by: str, at: datetime, run: int) -> tuple[Step, ...]:
+    """Somebody takes it on; again by the same one adds nothing."""
+    if not incident.is_open or incident.acknowledged_by == by:
+        return ()
+    return (Step(incident.id, What.ACKNOWLEDGED, at, run=run, by=by),)
+
+
+def propose(
+    incident: Incident, fixes: Mapping[int, str], dropped: Collection[int], at: datetime, run: int
+) -> tuple[Step, ...]:
+    """`fixes`: open pull requests that say that they end it, with their authors; `dropped`: those
+    that were closed without being merged."""
+    if not incident.is_open or incident.state is State.FIX_MEASURED:
+        return ()
+    steps = []
+    if incident.fix and incident.fix in dropped:
+        steps.append(Step(incident.id, What.FIX_DROPPED, at, run=run, pull=incident.fix))
+    if fixes and (not incident.fix or steps):
+        number = max(fixes)
+        steps.append(
+            Step(incident.id, What.FIX_PROPOSED, at, run=run, pull=number, by=fixes[number])
+        )
+    return tuple(steps)
