@@ -68,10 +68,23 @@ def _add_bisect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     bisect.add_argument("bad", metavar="BAD", help="a later one that is slow")
     bisect.add_argument("--repo", default=".", metavar="DIR", help="default: here")
     bisect.add_argument("--scenario", required=True, metavar="ID", help="the one that got slower")
+    bisect.add_argument("--metric", default="", metavar="M", help="default: the scenario's first")
+    bisect.add_argument(
+        "--also", nargs="+", action="extend", default=[], metavar="ID",
+        help="scenarios that got slower with it: compared at the culprit, too",
+    )  # fmt: skip
     bisect.add_argument(
         "--blocks", type=_count, metavar="N", help="blocks to spend on the search (default 150)"
     )
+    bisect.add_argument("--minutes", type=_minutes, metavar="M", help="at most so long")
     bisect.add_argument("--resume", metavar="DIR", help="go on with an interrupted search")
+    bisect.add_argument(
+        "--worker", type=_worker, metavar="I/K", help="measure as one of K at once, leave it in DIR"
+    )
+    bisect.add_argument("--out", metavar="DIR", help="of a worker: ailab-search-I")
+    bisect.add_argument(
+        "--earlier", metavar="DIR", help="what workers left below DIR counts, and is gone on with"
+    )
     bisect.add_argument(
         "--no-check", action="store_true", help="do not measure the suspect against its parent"
     )
@@ -113,9 +126,21 @@ def _add_parts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ("history", "GitHub: record what was published"),
         ("command", "GitHub: carry out a slash command"),
         ("sweep", "GitHub: end what was left pending"),
+        ("search-plan", "GitHub: what the workers of a search measure next"),
+        ("search", "GitHub: measure as one worker of a search"),
+        ("decide", "GitHub: who is the culprit, or search on"),
+        ("revert", "GitHub: prepare a branch without an incident's culprit"),
     ):
         hosted = _command(commands, name, text)
         hosted.add_argument("--github", action="store_true", help="read the workflow's event")
+
+    incident = _command(commands, "incident", "the regressions of releases that are not fixed yet")
+    incident.add_argument("id", metavar="ID", nargs="?", help="one of them, with its times")
+    incident.add_argument("--repo", default=".", metavar="DIR", help="default: here")
+    incident.add_argument("--all", action="store_true", help="the closed ones, too")
+    incident.add_argument(
+        "--github", action="store_true", help="inside a workflow: bring all of them up to date"
+    )
 
 
 def _add_calibration(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -204,6 +229,24 @@ def _seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
     return value
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of minutes")
+    return value
+
+
+def _worker(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    try:
+        place = int(number), int(of)
+    except ValueError:
+        place = 0, 0
+    if not 1 <= place[0] <= place[1] <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} does not name a worker such as 1/4")
+    return place
 
 
 def _budget(text: str) -> float:

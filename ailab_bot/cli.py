@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
     from ailab_bot.errors import AilabError
     from ailab_bot.flows.ab import AbRequest
+    from ailab_bot.flows.bisect import BisectRequest
     from ailab_bot.flows.calibrate import CalibrateRequest
     from ailab_bot.model.report import Report
+    from ailab_bot.model.search import WorkerResult
+    from ailab_bot.report.progress import Progress
 
 EXIT_FINE, EXIT_REGRESSION, EXIT_USER, EXIT_RUNNER, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -107,14 +110,22 @@ def _bisect(arguments: argparse.Namespace) -> int:
         bad=arguments.bad,
         repo=Path(arguments.repo).absolute(),
         scenario=arguments.scenario,
+        metric=arguments.metric,
         config=_path(arguments.config),
         python=arguments.python,
         seed=arguments.seed,
         blocks=arguments.blocks or CAPACITY_BLOCKS,
         resume=_path(arguments.resume),
         check=not arguments.no_check,
+        also=tuple(arguments.also),
+        worker=arguments.worker,
+        earlier=_path(arguments.earlier),
+        minutes=arguments.minutes,
+        out=Path(arguments.out).absolute() if arguments.out else None,
     )
     progress = choose_progress(_console(stderr=True), arguments.quiet)
+    if request.worker is not None:
+        return _search_as_worker(request, progress, arguments)
     try:
         found, folder = find_culprit(request, progress)
     finally:
@@ -127,6 +138,42 @@ def _bisect(arguments: argparse.Namespace) -> int:
         _tell(f"ailab: interrupted; go on with --resume {folder}\n")
         return EXIT_INTERRUPTED
     return EXIT_REGRESSION if found.ending.names_one else EXIT_FINE
+
+
+def _search_as_worker(
+    request: BisectRequest, progress: Progress, arguments: argparse.Namespace
+) -> int:
+    from ailab_bot.flows.bisect import search_as_worker
+
+    try:
+        result, folder = search_as_worker(request, progress)
+    finally:
+        progress.close()
+    return _worker_status(result, f"What it measured: {folder}\n", quiet=arguments.quiet)
+
+
+def _worker_status(result: WorkerResult, told: str, *, quiet: bool) -> int:
+    from ailab_bot.report.progress import harmless_lines
+
+    if not quiet:
+        _tell(told)
+    if result.failed:
+        _tell("\n".join(harmless_lines(f"ailab: this worker gave up: {result.failed}")) + "\n")
+        return EXIT_USER if result.for_good else EXIT_RUNNER
+    return EXIT_INTERRUPTED if result.interrupted else EXIT_FINE
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    from ailab_bot.flows.search_jobs import search_job
+    from ailab_bot.report.progress import choose_progress
+
+    _stop_as_ctrl_c()
+    progress = choose_progress(_console(stderr=True), arguments.quiet)
+    try:
+        result = search_job(os.environ, progress)
+    finally:
+        progress.close()
+    return _worker_status(result, "", quiet=True)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -284,6 +331,10 @@ def _hosted(arguments: argparse.Namespace) -> int:
         "history": jobs.history_job,
         "command": jobs.command_job,
         "sweep": jobs.sweep_job,
+        "incident": jobs.incident_job,
+        "revert": jobs.revert_job,
+        "search-plan": jobs.search_plan_job,
+        "decide": jobs.decide_job,
     }[arguments.command]
     return job(os.environ)
 
@@ -513,6 +564,29 @@ def _ledger(arguments: argparse.Namespace) -> int:
     return EXIT_FINE
 
 
+def _incident(arguments: argparse.Namespace) -> int:
+    if arguments.github:
+        return _hosted(arguments)
+    from pathlib import Path
+
+    from ailab_bot.flows.incident_list import list_incidents
+    from ailab_bot.model.incidentwire import incident_to_json
+    from ailab_bot.report.incident_list import print_incident, print_incidents
+
+    _check_place(arguments.json)
+    name = arguments.id or ""
+    found = list_incidents(Path(arguments.repo).absolute(), name=name, closed=arguments.all)
+    if not arguments.quiet:
+        console = _console(stderr=arguments.json == "-")
+        if name:
+            print_incident(found.shown[0], console)
+        else:
+            print_incidents(found.shown, console, closed=found.closed)
+    rows = [incident_to_json(each) for each in found.shown]
+    _write_json({"schema": 1, "incidents": rows, "closed": found.closed}, arguments.json)
+    return EXIT_FINE
+
+
 def _stop_as_ctrl_c() -> None:
     """End the trial, clean up and report, whoever asks to stop.
 
@@ -666,7 +740,7 @@ def _go_on_unheard(stream: IO[str]) -> None:
 
 
 #: Commands that run other people's code.
-_MEASURING = {"ab", "bisect", "calibrate", "demo", "footprint", "measure"}
+_MEASURING = {"ab", "bisect", "calibrate", "demo", "footprint", "measure", "search"}
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "ab": _ab,
     "bisect": _bisect,
@@ -686,4 +760,9 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "history": _hosted,
     "command": _hosted,
     "sweep": _hosted,
+    "revert": _hosted,
+    "search-plan": _hosted,
+    "search": _search,
+    "decide": _hosted,
+    "incident": _incident,
 }

@@ -237,6 +237,7 @@ class _Readers:
                 "bot_id": self.file.whole(1, 10**9 - 1),
                 "hosted": self.file.ids,
                 "history": self.file.flag,
+                "releases": self.patterns,
             },
         )
         return GitHub(**{k: v for k, v in values.items() if v is not None})  # type: ignore[arg-type]
@@ -298,6 +299,19 @@ class _Readers:
     def labels(self, node: yaml.Node) -> tuple[str, ...]:
         found: list[str] = []
         for item in self.file.sequence(node, "labels such as [self-hosted, gpu]") or ():
+            word = self.file.word(item)
+            if word in found:
+                self.file.complain(item, f"`{word:.60}` stands there twice")
+            elif word:
+                found.append(word)
+        return tuple(found)
+
+    def patterns(self, node: yaml.Node) -> tuple[str, ...]:
+        """Shell patterns of tags' names; `[]` for none."""
+        if isinstance(node, yaml.SequenceNode) and not node.value:
+            return ()
+        found: list[str] = []
+        for item in self.file.sequence(node, 'patterns of tags such as ["v*"]') or ():
             word = self.file.word(item)
             if word in found:
                 self.file.complain(item, f"`{word:.60}` stands there twice")

@@ -1,7 +1,7 @@
 """How often the culprit of a range is found, who is blamed in vain, and what it costs.
 
     python bench/bisection.py [--quick] [--commits 16 64 256] [--effect 5 10 20] [--ranges 300]
-                              [--seed 1] [--noise recorded] [--bias 0] [--ours]
+                              [--seed 1] [--noise recorded] [--bias 0] [--jump 0] [--ours]
 
 Ranges of commits with one culprit, none, two, one that was reverted, and one that came back, on
 resampled recorded noise; every rule sees the same ranges and the same blocks. A block is two trials
@@ -17,8 +17,9 @@ Of the reverted ranges ours is asked in two ways: by default, where "nobody" is 
 and "slow inside", where a history of slow points raises the prior of a reversion; then `right` asks
 for both commits. The last lines hold the figures against their bars (exit status 1: one is missed).
 --bias gives every build, the good end's too, a shift of its own with this standard deviation in per
-cent, and ours the knowledge of it. --quick: 60 ranges of 64 commits at 10 %, about a minute; the
-default about two hours.
+cent, and ours the knowledge of it. --jump makes the machine slower by so many per cent from one of
+the first twenty blocks on, as another host or throttling would. --quick: 60 ranges of 64 commits at
+10 %, about a minute; the default about two hours.
 """
 
 from __future__ import annotations
@@ -31,7 +32,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from bisection_peers import ENDS, facf, pinpoint, plain, rates
-from bisection_ranges import KINDS, Array, Found, Ranges, by_posterior, ranges_of, with_bias
+from bisection_ranges import (
+    KINDS,
+    Array,
+    Found,
+    Ranges,
+    by_posterior,
+    ranges_of,
+    with_bias,
+    with_jump,
+)
 from replay import recorded_pairs, sources
 
 from ailab_bot.stats.attribution_model import Families, Question
@@ -154,6 +164,8 @@ def simulate(arguments: argparse.Namespace) -> bool:
                 ranges = ranges_of(kind, arguments.ranges, commits, effect / 100, random)
                 blocks = CAPACITY if arguments.ours else _STREAM
                 logs = np.log(source(arguments.ranges, blocks, random))
+                if arguments.jump:
+                    logs = with_jump(logs, arguments.jump / 100, random)
                 ranges = with_bias(ranges, arguments.bias / 100, random)
                 bias = max(arguments.bias / 100, Question.bias_sd)
                 question = Question(commits, scale, bias, capacity=CAPACITY)
@@ -164,7 +176,7 @@ def simulate(arguments: argparse.Namespace) -> bool:
                 if not arguments.ours:
                     for row in others(ranges, logs, effect / 100, null):
                         show(commits, kind, effect, row)
-    if arguments.noise != "recorded" or arguments.bias:
+    if arguments.noise != "recorded" or arguments.bias or arguments.jump:
         return True  # the bars are about the recorded noise as it is
     return bars(table)
 
@@ -177,6 +189,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--noise", choices=list(sources()), default="recorded")
     parser.add_argument("--bias", type=float, default=0.0, help="of builds, per cent")
+    parser.add_argument("--jump", type=float, default=0.0, help="of the machine, per cent")
     parser.add_argument("--ours", action="store_true", help="without the peers")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()

@@ -64,6 +64,13 @@ def with_bias(ranges: Ranges, bias_sd: float, random: np.random.Generator) -> Ra
     return replace(ranges, shifts=ranges.shifts + own - good)
 
 
+def with_jump(logs: Array, jump: float, random: np.random.Generator) -> Array:
+    """Slower by `jump` from one of the first twenty blocks on. `logs` (ranges, blocks, 2)."""
+    start = random.integers(1, 20, (len(logs), 1, 1))
+    jumped: Array = logs + np.log1p(jump) * (np.arange(logs.shape[1])[None, :, None] >= start)
+    return jumped
+
+
 @dataclass(frozen=True)
 class Found:
     """Per range: who was named for the tip, blocks used, the outcome in a word, and which commit
@@ -119,7 +126,7 @@ def _together(shifts: Array, logs: Array, question: Question) -> Found:
         good = logs[live, block, 0]
         value = logs[live, block, 1] + shifts[live, chosen]
         if level is None:
-            level = noise.first_level(good / question.scale, value / question.scale)
+            level = noise.first_level(good / question.scale)
         else:
             level = noise.Level(level.anchor[~done], level.belief[~done])
         likely, level = model.absorb(level, good, value)

@@ -23,7 +23,7 @@ def ratios(trials: Array, commits: int, shift: float) -> Array:
     for offset in range(commits + 1):
         rows = len(trials[offset:]) // (commits + 1)
         groups = trials[offset : offset + rows * (commits + 1)].reshape(rows, commits + 1)
-        level = noise.first_level(groups[:1, 0], groups[:1, 1])
+        level = noise.first_level(groups[:1, 0])
         for good, *values in groups:
             after = level
             for value in values:

@@ -2,162 +2,90 @@
 
 range -> blocks of the commit that tells most -> belief -> culprit -> inside its merge -> confirmed.
 The search only suspects: nobody is named before the verdict engine has compared the suspect with
-its parent on fresh blocks. What was measured is on disk and counts again with --resume.
+its parent on fresh blocks. What was measured is on disk and counts again with --resume; several
+machines measure with --worker, and what they leave counts with --earlier.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ailab_bot.config import load_config, load_scenarios
 from ailab_bot.errors import UserError
 from ailab_bot.flows.ab import dirty_note, new_run_folder
-from ailab_bot.flows.arms import Job, measure_arms
+from ailab_bot.flows.confirming import UNCHECKED, Confirmation
 from ailab_bot.flows.definitions import Definitions
-from ailab_bot.flows.measurement import TrialLog
+from ailab_bot.flows.finding import Subject, found_of, reproduce
+from ailab_bot.flows.parcels import Asked, merge, read_folders
 from ailab_bot.flows.policy import policy_of
-from ailab_bot.flows.stand import Both, CannotMeasureError, Stand, Work
+from ailab_bot.flows.seeking import CAPACITY_BLOCKS, Range, Search
+from ailab_bot.flows.stand import Stand, Work
 from ailab_bot.flows.suspicion import scores_of
-from ailab_bot.judge import judge
+from ailab_bot.flows.worker import Place, run_worker
 from ailab_bot.measure.cores import choose_cores
 from ailab_bot.measure.environment import interpreter, which_python
-from ailab_bot.measure.git import Repository, open_repository
-from ailab_bot.measure.ranges import read_inside, read_range, without
+from ailab_bot.measure.git import open_repository
+from ailab_bot.measure.ranges import read_range
 from ailab_bot.model import strictjson
-from ailab_bot.model.culprit import Check, Culprit, Ending, Measured, RangeCommit
+from ailab_bot.model.culprit import Culprit, Ending, RangeCommit
+from ailab_bot.model.exchange import fingerprint
 from ailab_bot.model.report import Commit
-from ailab_bot.model.trial import Arm
-from ailab_bot.model.verdict import Interval, Verdict, VerdictKind
-from ailab_bot.report.culprit import step_line
+from ailab_bot.model.scenario import Scenario
+from ailab_bot.model.search import Evidence, Quest, WorkerResult
+from ailab_bot.model.searchwire import evidence_from_row, evidence_to_row
 from ailab_bot.report.progress import Progress
-from ailab_bot.stats.attribution import (
-    Attribution,
-    Measurement,
-    Outcome,
-    Question,
-    attribute,
-    mixed_prior,
-    next_commits,
-)
+from ailab_bot.stats.attribution import mixed_prior
 
-#: Blocks of one search, unless said otherwise: the bench's ranges of 64 commits need 20 to 90.
-CAPACITY_BLOCKS = 150
-#: What checking a commit out and setting it up is taken to cost beside a block of one that is.
-_NEW_COST, _KNOWN_COST = 1.5, 1.0
-#: So often a block of a commit may fail, beside others that do not, before it is left out.
-_MOST_FAILED_BLOCKS = 3
+__all__ = ["CAPACITY_BLOCKS", "BisectRequest", "find_culprit", "prior_of", "search_as_worker"]
+
 _STATE = "search.json"
-_ENDINGS = {
-    Outcome.CULPRIT: Ending.FOUND,
-    Outcome.CULPRITS: Ending.SEVERAL,
-    Outcome.INDISTINCT: Ending.AMBIGUOUS,
-    Outcome.REINTRODUCED: Ending.REINTRODUCED,
-    Outcome.REVERTED: Ending.REVERTED,
-    Outcome.NO_CULPRIT: Ending.NO_CULPRIT,
-    Outcome.CAPACITY: Ending.CAPACITY,
-    Outcome.OPEN: Ending.INTERRUPTED,
-}
 
 
 @dataclass(frozen=True)
 class BisectRequest:
-    """What the user asked for. `resume`: the folder of a search that was interrupted."""
+    """What the user asked for. `resume`: the folder of a search that was interrupted; `earlier`:
+    one below which workers left what they measured. `worker`: which, from 1, of how many; it
+    leaves what it measured in `out`. `also`: other scenarios to compare at the culprit.
+    """
 
     good: str
     bad: str
     repo: Path
     scenario: str
+    metric: str = ""
     config: Path | None = None
     python: str | None = None
     seed: int | None = None
     blocks: int = CAPACITY_BLOCKS
     resume: Path | None = None
     check: bool = True
+    also: tuple[str, ...] = ()
+    worker: tuple[int, int] | None = None
+    earlier: Path | None = None
+    minutes: float | None = None
+    out: Path | None = None
 
 
-@dataclass
-class Search:
-    """One range under search. `commits`: oldest first; commit N of the statistics is N - 1 here."""
+@dataclass(frozen=True)
+class _Question:
+    """The request, looked up: `work` has no seed yet."""
 
+    good: Commit
+    bad: Commit
     commits: Sequence[RangeCommit]
-    stand: Stand
-    capacity: int
-    tell: Callable[[str], None]
-    prior: tuple[float, ...] = ()
-    measurements: list[Measurement] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
-    interrupted: bool = False
+    definitions: Definitions
+    work: Work
+    also: tuple[Scenario, ...]
+    earlier: Evidence
 
-    def run(self) -> Attribution:
-        """Blocks until it is known, or the capacity is spent. UserError where GOOD does not run."""
-        for number, commit in enumerate(self.commits, 1):  # what an earlier run measured counts
-            for block in self.stand.blocks(commit.sha):
-                self._note(number, block)
-        found = self.belief()
-        try:
-            while found.outcome is Outcome.OPEN:
-                number = self._choose()
-                effect = self._measure(number)
-                found = self.belief()
-                if effect is not None:
-                    sha, done = self.commits[number - 1].sha, len(self.measurements)
-                    self.tell(step_line(done, sha, effect, found.posterior))
-        except KeyboardInterrupt:
-            self.interrupted = True
-            found = self.belief()
-        return found
-
-    def question(self) -> Question:
-        places = {each.sha: number for number, each in enumerate(self.commits, 1)}
-        skipped = frozenset(places[sha] for sha in self.skipped)
-        return Question(
-            len(self.commits),
-            self.stand.work.scale,
-            prior=self.prior,
-            skipped=skipped,
-            capacity=self.capacity,
-        )
-
-    def belief(self) -> Attribution:
-        return attribute(self.question(), self.measurements)
-
-    def _choose(self) -> int:
-        costs = [
-            _KNOWN_COST if self.stand.is_prepared(each.sha) else _NEW_COST for each in self.commits
-        ]
-        return next_commits(self.question(), self.measurements, costs)[0]
-
-    def _measure(self, number: int) -> float | None:
-        """The block's effect; None where there was none, and the commit may be left out."""
-        commit = self.commits[number - 1]
-        try:
-            effect = self.stand.block(commit.sha)
-            if effect is None and self.stand.failed_blocks(commit.sha) >= _MOST_FAILED_BLOCKS:
-                raise CannotMeasureError("its trials keep failing")
-        except CannotMeasureError as error:
-            self._skip(commit, str(error))
-            return None
-        if effect is not None:
-            self._note(number, self.stand.blocks(commit.sha)[-1])
-        return effect
-
-    def _skip(self, commit: RangeCommit, why: str) -> None:
-        if commit is self.commits[-1]:
-            raise UserError(
-                f"the scenario does not run at BAD ({commit.sha[:12]})",
-                why=f"{commit.sha[:12]}: {why}.",
-                advice="Take a BAD commit at which it runs.",
-            )
-        self.skipped[commit.sha] = why
-        self.tell(f"{commit.sha[:9]} is left out: {why}")
-
-    def _note(self, number: int, block: Both) -> None:
-        self.measurements.append(Measurement(number, block.good, block.value, block.machine))
+    @property
+    def quest(self) -> Quest:
+        return Quest(self.good.sha, self.bad.sha, self.work.scenario.id, self.work.metric)
 
 
 def find_culprit(request: BisectRequest, progress: Progress) -> tuple[Culprit, Path]:
@@ -166,38 +94,52 @@ def find_culprit(request: BisectRequest, progress: Progress) -> tuple[Culprit, P
     Raises UserError or RunnerError where nothing can be searched. An interruption ends the search;
     what it knows until then is returned.
     """
-    repository = open_repository(request.repo)
-    good, bad = repository.resolve(request.good), repository.resolve(request.bad)
-    commits = read_range(repository, good.sha, bad.sha)
-    definitions = _definitions(request, repository)
-    work = _work(request, repository, definitions, good.sha)
-    folder, seed = _begin(request, good, bad, work)
-    work = replace(work, seed=seed)
-    prior = _prior(work, definitions, commits, progress)
+    question = _look_up(request)
+    folder, seed, earlier = _begin(request, question)
+    progress.note(f"every trial goes to {folder}; --resume goes on from there")
+    work = replace(question.work, seed=seed)
+    deadline_s = None if request.minutes is None else time.monotonic() + request.minutes * 60
+    prior = prior_of(work, question.definitions, question.commits, progress)
+    range_ = Range(question.commits, work.limits, prior, request.blocks)
     with Stand(work, folder / "range", progress) as stand:
-        search = Search(commits, stand, request.blocks, progress.note, prior)
+        search = Search(range_, stand, progress.note, earlier, deadline_s=deadline_s)
         belief = search.run()
-        found = _culprit(request, good, bad, search, belief)
-    if search.interrupted or not found.ending.names_one or found.culprit is None:
-        return found, folder
-    try:
-        found = _inside(found, work, folder, request.blocks, progress)
-        if request.check:
-            found = _confirmed(found, work, folder, progress)
-    except KeyboardInterrupt:
-        found = replace(found, ending=Ending.INTERRUPTED, reason=_UNCHECKED)
-    return found, folder
+    subject = Subject(
+        work.scenario.id, work.metric, question.good, question.bad, _reproduce(request, work, seed)
+    )
+    found = found_of(subject, range_, search.evidence, belief)
+    found = replace(found, notes=tuple(dirty_note(work.repository)))
+    if search.late and found.ending is Ending.INTERRUPTED:
+        reason = f"The time was up (--minutes) after {belief.blocks:g} blocks; --resume goes on."
+        found = replace(found, ending=Ending.CAPACITY, reason=reason)
+    if search.interrupted and found.ending.names_one:
+        found = found.nobody(Ending.INTERRUPTED, UNCHECKED)
+    confirmation = Confirmation(work, folder, progress, question.also, request.blocks, deadline_s)
+    return confirmation.run(found, check=request.check), folder
 
 
-_UNCHECKED = "Interrupted before the suspect was compared with its parent: it is only a suspect."
+def search_as_worker(request: BisectRequest, progress: Progress) -> tuple[WorkerResult, Path]:
+    """Measure as one of several; returns what it says and the folder that it left."""
+    number, of = request.worker or (1, 1)
+    question = _look_up(request)
+    seed = secrets.randbelow(2**31) if request.seed is None else request.seed + number
+    work = replace(question.work, seed=seed % 2**31)
+    prior = prior_of(work, question.definitions, question.commits, progress)
+    range_ = Range(question.commits, work.limits, prior, request.blocks)
+    out = request.out or Path(f"ailab-search-{number}").absolute()
+    if (out / _STATE).exists():
+        raise UserError(
+            f"{out} holds what a worker measured",
+            why="It would be written over, and would not count any more.",
+            advice="Name another folder with --out, and one around this one with --earlier.",
+        )
+    place = Place(number - 1, of, minutes=request.minutes)
+    folders = out, new_run_folder()
+    result = run_worker(work, question.quest, range_, question.earlier, place, folders, progress)
+    return result, out
 
 
-def _definitions(request: BisectRequest, repository: Repository) -> Definitions:
-    config = load_config(request.config, repository.root)
-    return Definitions("", (), config, load_scenarios(config), policy_of(config))
-
-
-def _prior(
+def prior_of(
     work: Work, definitions: Definitions, commits: Sequence[RangeCommit], progress: Progress
 ) -> tuple[float, ...]:
     """Of what footprints say of each commit; empty, which is all alike, where there are none."""
@@ -212,227 +154,120 @@ def _prior(
     return mixed_prior(scores)
 
 
-def _work(
-    request: BisectRequest, repository: Repository, definitions: Definitions, good: str
-) -> Work:
-    config = definitions.config
-    scenarios = {scenario.id: scenario for scenario in definitions.scenarios}
-    if request.scenario not in scenarios:
+def _look_up(request: BisectRequest) -> _Question:
+    if request.resume is not None and request.earlier is not None:
         raise UserError(
-            f"there is no scenario `{request.scenario:.80}`",
-            why=f"The scenarios: {', '.join(sorted(scenarios)[:10]) or 'none'}.",
-            advice="Name one of them with --scenario.",
+            "--resume and --earlier were both given",
+            why="A search that is taken up has what it knew from the start.",
+            advice="Start another one with --earlier, or go on with --resume alone.",
         )
-    return Work(
+    repository = open_repository(request.repo)
+    good, bad = repository.resolve(request.good), repository.resolve(request.bad)
+    commits = read_range(repository, good.sha, bad.sha)
+    config = load_config(request.config, repository.root)
+    definitions = Definitions("", (), config, load_scenarios(config), policy_of(config))
+    scenario = _scenario(definitions, request.scenario, "--scenario")
+    names = [name for name in dict.fromkeys(request.also) if name != scenario.id]
+    also = tuple(_scenario(definitions, name, "--also") for name in names)
+    if request.metric and request.metric not in scenario.metrics:
+        raise UserError(
+            f"`{scenario.id}` does not measure `{request.metric:.80}`",
+            why=f"Its metrics: {', '.join(scenario.metrics)}.",
+            advice="Name one of them with --metric.",
+        )
+    work = Work(
         repository,
-        good,
-        scenarios[request.scenario],
-        interpreter(which_python(request.python, config.python)),
+        good.sha,
+        scenario,
+        interpreter(_python(request.python, config.python)),
         definitions.policy,
         config.noise,
         0,
         choose_cores(config.noise.pin),
+        request.metric or scenario.metrics[0],
     )
+    question = _Question(good, bad, commits, definitions, work, also, Evidence())
+    if request.earlier is None:
+        return question
+    asked = Asked(question.quest, scenario, fingerprint(scenario), {each.sha for each in commits})
+    return replace(question, earlier=merge(read_folders(request.earlier, asked), asked))
+
+
+def _scenario(definitions: Definitions, name: str, option: str) -> Scenario:
+    scenarios = {scenario.id: scenario for scenario in definitions.scenarios}
+    if name not in scenarios:
+        raise UserError(
+            f"there is no scenario `{name:.80}`",
+            why=f"The scenarios: {', '.join(sorted(scenarios)[:10]) or 'none'}.",
+            advice=f"Name one of them with {option}.",
+        )
+    return scenarios[name]
+
+
+def _python(asked: str | None, configured: str | None) -> str:
+    """Commits are checked out elsewhere: a path is meant from where the user stands."""
+    if asked is None or "/" not in asked:
+        return which_python(asked, configured)
+    path = Path(asked).expanduser()
+    if not path.exists():
+        raise UserError(
+            f"there is no interpreter at {asked:.200}",
+            why=f"--python was looked for from {Path.cwd()}.",
+            advice="Name a Python that is there, or leave --python out.",
+        )
+    return str(path.absolute())
 
 
 # --- a search that can be taken up again -------------------------------------------------------
 
 
-def _begin(request: BisectRequest, good: Commit, bad: Commit, work: Work) -> tuple[Path, int]:
-    """A new run's folder and seed, or those to go on with; UserError where that was another
-    search."""
-    asked = {"good": good.sha, "bad": bad.sha, "scenario": work.scenario.id}
+def _begin(request: BisectRequest, question: _Question) -> tuple[Path, int, Evidence]:
+    """A new run's folder, seed and what is known, or those to go on with; UserError where that was
+    another search."""
+    quest = question.quest
+    asked = {"good": quest.good, "bad": quest.bad, "scenario": quest.scenario}
+    definition = fingerprint(question.work.scenario)
     if request.resume is None:
         folder = new_run_folder()
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-        (folder / _STATE).write_text(json.dumps({**asked, "seed": seed}) + "\n", encoding="utf-8")
-        return folder, seed
+        state = {**asked, "metric": quest.metric, "definition": definition, "seed": seed}
+        if question.earlier.trials:
+            state["earlier"] = evidence_to_row(question.earlier)
+        (folder / _STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
+        return folder, seed, question.earlier
     try:
         before = strictjson.load_object((request.resume / _STATE).read_text(encoding="utf-8"))
-        seed = strictjson.whole(before.get("seed"), "seed")
+        seed = strictjson.whole(before.get("seed"), "seed", most=2**31)
+        known = before.get("earlier")
+        earlier = Evidence() if known is None else evidence_from_row(known)
     except (OSError, ValueError, strictjson.BadJsonError) as error:
         raise UserError(
             f"no search can be taken up in {request.resume}",
             why=str(error),
             advice="Name the folder that the interrupted search told, or start without --resume.",
         ) from error
+    later = {"metric": quest.metric, "definition": definition}
+    asked |= {name: value for name, value in later.items() if name in before}
     differs = [name for name, value in asked.items() if before.get(name) != value]
     if differs:
         raise UserError(
             f"the search in {request.resume} was another one",
             why=f"Its {differs[0]} is {before.get(differs[0])}, not {asked[differs[0]]}.",
-            advice="Give the same GOOD, BAD and --scenario, or start without --resume.",
+            advice="Give the same GOOD, BAD and --scenario as it was defined, or start without "
+            "--resume.",
         )
-    return request.resume, seed
+    return request.resume, seed, earlier
 
 
-# --- what was found ----------------------------------------------------------------------------
-
-
-def _culprit(
-    request: BisectRequest, good: Commit, bad: Commit, search: Search, belief: Attribution
-) -> Culprit:
-    commits, stand = search.commits, search.stand
-    ending = _ENDINGS[belief.outcome]
-    groups = [[commits[number - 1] for number in each.commits] for each in belief.suspects]
-    culprit = groups[0][0] if groups and ending.names_one else None
-    also = tuple(
-        (commits[each.commits[0] - 1], each.effect)
-        for each in belief.suspects[1:]
-        if ending is Ending.SEVERAL
-    )
-    interval = belief.suspects[0].interval if belief.suspects else None
-    return Culprit(
-        scenario=stand.work.scenario.id,
-        metric=stand.work.metric,
-        good=good,
-        bad=bad,
-        ending=ending,
-        reason=_reason(ending, belief, search),
-        culprit=culprit,
-        suspects=tuple(groups[0]) if groups and ending is Ending.AMBIGUOUS else (),
-        reverted=tuple(commits[group[0] - 1] for group in belief.reverted if group),
-        also=also,
-        posterior={
-            each.sha: chance for each, chance in zip(commits, belief.posterior, strict=True)
-        },
-        tested=tuple(
-            Measured(each.sha, effects) for each in commits if (effects := stand.effects(each.sha))
-        ),
-        skipped=dict(search.skipped),
-        effect=belief.tip_effect,
-        interval=Interval(*interval) if interval else None,
-        trials=stand.trials,
-        runner_seconds=stand.spent_s,
-        notes=tuple(dirty_note(stand.work.repository)),
-        reproduce=_reproduce(request, good, bad, stand.work.seed),
-    )
-
-
-def _reason(ending: Ending, belief: Attribution, search: Search) -> str:
-    count = f"{belief.blocks:g}"
-    blocks = "1 block" if count == "1" else f"{count} blocks"
-    if ending is Ending.NO_CULPRIT:
-        return (
-            f"After {blocks} BAD is as fast as GOOD on this machine with today's dependencies "
-            f"({belief.nobody:.0%} sure). If it was slower elsewhere, look there for the cause: at "
-            "the dependencies, the image or the runner."
-        )
-    if ending is Ending.CAPACITY:
-        return f"The limit was {blocks} (--blocks); the likeliest commits are below."
-    if ending is Ending.INTERRUPTED:
-        return f"Stopped after {blocks}; --resume goes on with what was measured."
-    if ending is Ending.AMBIGUOUS:
-        return (
-            f"After {blocks}: commits beside it could not be measured "
-            f"({len(search.skipped)} left out), so nothing tells these apart."
-        )
-    return f"After {blocks}: {belief.outcome.words}."
-
-
-def _reproduce(request: BisectRequest, good: Commit, bad: Commit, seed: int) -> str:
-    words = ["ailab", "bisect", good.sha[:12], bad.sha[:12], "--scenario", request.scenario]
-    words += ["--seed", str(seed)]
+def _reproduce(request: BisectRequest, work: Work, seed: int) -> str:
+    more = ["--seed", str(seed)]
+    if request.metric:
+        more += ["--metric", request.metric]
+    if request.blocks != CAPACITY_BLOCKS:
+        more += ["--blocks", str(request.blocks)]
+    if request.python is not None:
+        more += ["--python", request.python]
     if request.config is not None:
-        words += ["--config", str(request.config)]
-    return shlex.join(words)
-
-
-# --- inside a merge ----------------------------------------------------------------------------
-
-
-def _inside(found: Culprit, work: Work, folder: Path, capacity: int, progress: Progress) -> Culprit:
-    """Of a guilty merge, the commit of its branch; the merge itself where none of them is slow."""
-    merge = found.culprit
-    brought = read_inside(work.repository, merge) if merge else None
-    if merge is None or brought is None:
-        return found
-    start, commits = brought
-    progress.note(f"the culprit is a merge of {len(commits)} commits; searching inside")
-    own = replace(work, good=start)
-    with Stand(own, folder / f"inside-{merge.sha[:12]}", progress) as stand:
-        search = Search(commits, stand, capacity, progress.note)
-        try:
-            belief = search.run()
-        except UserError as error:
-            note = f"Inside the merge nothing could be measured: {error.what}."
-            return replace(found, notes=(*found.notes, note))
-    if search.interrupted:
-        raise KeyboardInterrupt
-    more = replace(
-        found, trials=found.trials + stand.trials,
-        runner_seconds=found.runner_seconds + stand.spent_s,
-    )  # fmt: skip
-    if _ENDINGS[belief.outcome].names_one and belief.suspects:
-        culprit = commits[belief.suspects[0].commits[0] - 1]
-        return replace(more, culprit=culprit, inside=merge)
-    note = (
-        "No single commit of the merge's branch explains it: it may come of the branch together "
-        "with what was there before."
-    )
-    return replace(more, notes=(*found.notes, note))
-
-
-# --- confirmed by the ordinary engine ----------------------------------------------------------
-
-
-def _confirmed(found: Culprit, work: Work, folder: Path, progress: Progress) -> Culprit:
-    """The suspect against its parent, and the tip without it, as `ailab ab` would compare them."""
-    suspect = found.culprit
-    if suspect is None or not suspect.parents:
-        return found
-    first = _check(
-        "against its parent", suspect.parents[0], suspect.sha, VerdictKind.REGRESSION, work,
-        folder, progress,
-    )  # fmt: skip
-    checks = [first]
-    if first.held and suspect.sha != found.bad.sha:
-        if (tip := without(work.repository, suspect, found.bad.sha)) is not None:
-            checks.append(
-                _check(
-                    "BAD without it", found.bad.sha, tip, VerdictKind.IMPROVEMENT, work, folder,
-                    progress,
-                )
-            )  # fmt: skip
-        else:
-            note = "It cannot be taken back at BAD without conflicts, so that was not measured."
-            found = replace(found, notes=(*found.notes, note))
-    found = replace(found, checks=tuple(checks))
-    if first.held:
-        return found
-    seen = first.verdict.kind.value if first.verdict else f"nothing ({first.why_not or 'no block'})"
-    reason = (
-        f"Commit {suspect.sha[:12]} was suspected, but fresh blocks against its parent say {seen}: "
-        "nobody is blamed."
-    )
-    return replace(found, ending=Ending.UNCONFIRMED, reason=reason)
-
-
-def _check(
-    what: str,
-    base: str,
-    head: str,
-    expected: VerdictKind,
-    work: Work,
-    folder: Path,
-    progress: Progress,
-) -> Check:
-    log = TrialLog(folder / f"check-{base[:12]}-{head[:12]}.jsonl")
-    job = Job(
-        repository=work.repository, shas={Arm.BASE: base, Arm.HEAD: head},
-        scenarios=[work.scenario], python=work.python, seed=work.seed, family=1, capacity_s=None,
-        policy=work.policy, noise=work.noise, signature=False,
-    )  # fmt: skip
-    measured = measure_arms(job, log, progress)
-    if measured.interrupted:
-        raise KeyboardInterrupt
-    verdict = _verdict(log, work)
-    held = verdict is not None and verdict.confirmed and verdict.kind is expected
-    lost = measured.lost.get(work.scenario.id)
-    return Check(what, base, head, held, verdict, lost.reason if lost else "")
-
-
-def _verdict(log: TrialLog, work: Work) -> Verdict | None:
-    own = {work.scenario.id: work.scenario.metrics}
-    found = judge(log.trials, work.policy, own, 1)
-    return next((each for each in found if each.metric == work.metric), None)
+        more += ["--config", str(request.config)]
+    bad = work.repository.resolve(request.bad).sha
+    return reproduce(work.good, bad, request.scenario, *more)

@@ -69,7 +69,8 @@ class Acceptance:
 class Target:
     """What is compared, `base` being the merge base, and the run that measures it.
 
-    `seed` None: the one that follows from all of these, which nobody can choose.
+    `seed` None: the one that follows from all of these, which nobody can choose. `base_name` and
+    `base_why`: what people call base and why it is the one, where that is more than its SHA.
     """
 
     base: str
@@ -78,6 +79,8 @@ class Target:
     attempt: int
     tier: str = "pull_request"
     seed: int | None = None
+    base_name: str = ""
+    base_why: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,22 @@ quick, and what runs a pull request's code does not hold a token.
 
 from __future__ import annotations
 
+import functools
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ailab_bot.errors import RunnerError, UserError
+from ailab_bot.flows.baseline import Baseline, baseline_of, tags
 from ailab_bot.flows.change import ChangePlan, Target, plan_change, requests_in
 from ailab_bot.flows.definitions import Definitions, read_definitions
 from ailab_bot.flows.history import BRANCH, expected_s
+from ailab_bot.flows.incidents import read_steps
 from ailab_bot.flows.knowledge import Knowledge, read_knowledge
+from ailab_bot.flows.releases import read_releases
 from ailab_bot.flows.selection import gather_if_known, origins_of
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.client import CommitStatus
@@ -33,9 +37,12 @@ from ailab_bot.gh.event import (
 from ailab_bot.ledger.reading import tip_at
 from ailab_bot.measure.git import Repository as Clone
 from ailab_bot.measure.git import ensure_commits, open_repository
+from ailab_bot.model.incident import incidents_of
 
-#: What a nightly measurement compares with.
+#: What a nightly measurement compares with where no release is known.
 NIGHT = timedelta(hours=24)
+_PUSHED = "No release is known yet: it is what the branch was before this push."
+_A_DAY_BEFORE = "No release is known yet: it is what the branch was a day before."
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,14 @@ class Clock:
 
 @dataclass(frozen=True)
 class Change:
-    """What the event says is to be compared. `base` None: there is nothing to compare with."""
+    """What the event says is to be compared; `why` with `base`. None: it names nothing."""
 
     base: str | None
     head: str
     definitions: str
     tier: str
     in_queue: bool = False
+    why: str = ""
 
 
 def plan_here(
@@ -74,40 +82,69 @@ def plan_here(
     clone = open_repository(around.workspace)
     if around.event_name == "pull_request_target":
         raise _no_measurement()
+    begun = functools.cache(begun)
     change = _change(event, clone, begun)
-    if change.base is None:
-        return None
     definitions = read_definitions(
         clone, change.definitions, fresh_folder(around, "definitions"), around.config
     )
-    target = Target(change.base, change.head, around.run_id, around.attempt, change.tier)
-    bot_id = definitions.config.github.bot_id
+    # A checkout of the whole history has fetched its branch too; without it nothing is known.
+    fetched = clone.remote_tip(BRANCH) if definitions.config.github.history else None
+    tip = tip_at(clone.root, fetched, begun()) if fetched is not None else None
+    settings = definitions.config.github
+    good = _baseline(clone, change, tip, settings.releases, begun)
+    if good is None:
+        return None
+    target = Target(
+        good.sha,
+        change.head,
+        around.run_id,
+        around.attempt,
+        change.tier,
+        base_name=good.name,
+        base_why=good.why,
+    )
     asked = around.attempt > 1 and change.tier == "pull_request"
     statuses = statuses_of(change.head) if asked else ()
-    # A checkout of the whole history has fetched its branch too; without it nothing is known.
-    tip = clone.remote_tip(BRANCH) if definitions.config.github.history else None
     names = [scenario.id for scenario in definitions.scenarios]
     expected, evidence = {}, None
-    if tip is not None:
+    if fetched is not None:
         when = begun()
-        tip = tip_at(clone.root, tip, when)
         expected = expected_s(clone.root, tip, names)
         if definitions.config.selection.footprints:
             known = read_knowledge(clone.root, tip, when) if tip else Knowledge()
-            for sha in origins_of(known, change.base):
+            for sha in origins_of(known, good.sha):
                 if not clone.has(sha):  # of a branch that is gone
                     bring(sha)
-            evidence = gather_if_known(clone, change.base, change.head, known, when)
+            evidence = gather_if_known(clone, good.sha, change.head, known, when)
     return plan_change(
         definitions,
         target,
-        requests_in(statuses, bot_id, around.run_id),
+        requests_in(statuses, settings.bot_id, around.run_id),
         public=event.repository.public,
         in_queue=change.in_queue,
         capacity_s=around.capacity_s,
         expected_s=expected,
         evidence=evidence,
     ), definitions
+
+
+def _baseline(
+    clone: Clone,
+    change: Change,
+    tip: str | None,
+    patterns: Sequence[str],
+    begun: Callable[[], datetime],
+) -> Baseline | None:
+    """What the change is compared with: a release branch with its last good release, where a tag or
+    the ledger names one."""
+    releases = read_releases(clone.root, tip) if change.tier == "release" else ()
+    if change.tier == "release" and (releases or tags(clone, change.head)):
+        incidents = incidents_of(read_steps(clone.root, tip))
+        spoiled = [each.blame.sha if each.blame else each.bad for each in incidents if each.is_open]
+        good = baseline_of(clone, change.head, releases, patterns, begun(), spoiled)
+        if good is not None:
+            return good
+    return None if change.base is None else Baseline(change.base, "", change.why)
 
 
 def fresh_folder(around: Surroundings, name: str) -> Path:
@@ -130,10 +167,11 @@ def _change(event: Event, clone: Clone, begun: Callable[[], datetime]) -> Change
         case PushEvent(before=before, after=after):
             ensure_commits(clone, [after])
             known = before if before and clone.has(before) else clone.before(after)
-            return Change(known, after, after, "release")
+            return Change(known, after, after, "release", why=_PUSHED)
         case TimerEvent():
             head = clone.resolve("HEAD").sha
-            return Change(clone.before(head, begun() - NIGHT), head, head, "release")
+            then = clone.before(head, begun() - NIGHT)
+            return Change(then, head, head, "release", why=_A_DAY_BEFORE)
         case WorkflowRunEvent() | CommentEvent():
             raise _no_measurement()
 

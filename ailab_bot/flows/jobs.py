@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ailab_bot.flows.desk import Desk, Published
+    from ailab_bot.flows.incident import Watch
     from ailab_bot.ledger.records import Record
+    from ailab_bot.model.incident import Step
     from ailab_bot.model.shard import ShardResult
     from ailab_bot.report.progress import Progress
 
@@ -168,21 +170,120 @@ def report_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
 
 
 def command_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
-    """Somebody commented."""
+    """Somebody commented: on a pull request, or in an incident's issue."""
     from ailab_bot.flows.command import obey
     from ailab_bot.flows.trusted import COMMAND_S, open_desk
 
     around = read_surroundings(environ)
-    event = around.event()
-    if not isinstance(event, CommentEvent):
-        raise UserError(
-            "this event is no comment",
-            why=f"It is `{around.event_name}`; `command` reads issue_comment.",
-            advice="Use examples/ailab-command.yml.",
-        )
-    answer = obey(open_desk(around, environ, event.repository, clock, COMMAND_S), event)
+    event = _comment_event(around)
+    desk = open_desk(around, environ, event.repository, clock, COMMAND_S)
+    if event.on_issue:
+        return _command_in_incident(around, environ, clock, desk, event)
+    answer = obey(desk, event)
     say("notice", f"answered with {answer.reaction}" if answer.reaction else "not for the bot")
     return 0
+
+
+def _comment_event(around: Surroundings) -> CommentEvent:
+    event = around.event()
+    if isinstance(event, CommentEvent):
+        return event
+    raise UserError(
+        "this event is no comment",
+        why=f"It is `{around.event_name}`; `command` reads issue_comment.",
+        advice="Use examples/ailab-command.yml.",
+    )
+
+
+def _command_in_incident(
+    around: Surroundings,
+    environ: Mapping[str, str],
+    clock: Clock,
+    desk: Desk,
+    event: CommentEvent,
+) -> int:
+    from ailab_bot.flows.incident import incident_in
+    from ailab_bot.flows.incident_command import obey_in_incident
+    from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
+
+    if not incident_in(event.issue_body):
+        say("notice", "not for the bot")
+        return 0
+    watch = _watch(around, environ, clock, desk, event)
+    done = obey_in_incident(
+        watch, event, lambda: read_steps(around.workspace, ledger_tip(around, environ))
+    )
+    answer = done.answer
+    say("notice", f"answered with {answer.reaction}" if answer.reaction else "not for the bot")
+    if done.reverts:
+        around.set_output("revert", incident_in(event.issue_body))
+    _hand_over(around, records_of_steps(done.incidents, done.steps, watch.run, clock.now()))
+    return 0
+
+
+def revert_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
+    """Somebody asked for a branch that takes a culprit back; the job before let it pass."""
+    from ailab_bot.flows.incident_command import check_history, revert_here
+    from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
+    from ailab_bot.flows.trusted import COMMAND_S, open_desk
+    from ailab_bot.measure.git import open_repository
+
+    around = read_surroundings(environ)
+    event = _comment_event(around)
+    clone = open_repository(around.workspace)
+    check_history(clone)
+    desk = open_desk(around, environ, event.repository, clock, COMMAND_S)
+    watch = _watch(around, environ, clock, desk, event)
+    known = read_steps(around.workspace, ledger_tip(around, environ))
+    done = revert_here(watch, event, known, clone, environ)
+    say("notice", f"answered with {done.answer.reaction}" if done.answer.reaction else "nothing")
+    _hand_over(around, records_of_steps(done.incidents, done.steps, watch.run, clock.now()))
+    return 0
+
+
+def incident_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
+    """A search for a culprit has ended: blame whom it confirmed, and bring all incidents up to
+    date. 3 where the ledger cannot be read: the search's result is kept, so run the job again."""
+    from ailab_bot.flows.blame import read_ended, searched
+    from ailab_bot.flows.incident import follow
+    from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
+    from ailab_bot.flows.lifecycle import attribute
+    from ailab_bot.flows.trusted import open_desk
+    from ailab_bot.model.incident import incidents_of
+
+    around = read_surroundings(environ)
+    event = around.event()
+    desk = open_desk(around, environ, event.repository, clock)
+    watch = _watch(around, environ, clock, desk, event)
+    known = read_steps(around.workspace, ledger_tip(around, environ))
+    incidents = incidents_of(known)
+    new: tuple[Step, ...] = ()
+    ended = read_ended(around)
+    if ended is not None:
+        incident = next((each for each in incidents if each.id == ended.incident), None)
+        if incident is None:
+            say("notice", f"{ended.found.ending}: {ended.found.reason}", "Search")
+        else:
+            found = searched(desk.github, incident, ended.found)
+            new = attribute(incidents, incident, found, clock.now(), watch.run.id)
+    followed = follow(watch, known, new)
+    for note in followed.notes:
+        say("warning", note, "Incidents")
+    stand = sum(each.is_open for each in followed.incidents)
+    say("notice", f"{stand} open, {len(followed.steps)} new steps", "Incidents")
+    _hand_over(around, records_of_steps(followed.incidents, followed.steps, watch.run, clock.now()))
+    return 0
+
+
+def _watch(
+    around: Surroundings, environ: Mapping[str, str], clock: Clock, desk: Desk, event: Event
+) -> Watch:
+    from ailab_bot.flows.incident import Watch, hook_of
+
+    branch = event.repository.default_branch
+    bot_id = desk.definitions_of(branch).config.github.bot_id
+    run = desk.github.run(around.run_id)
+    return Watch(desk, bot_id, run, branch, hook_of(environ), clock.sleep)
 
 
 def sweep_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
@@ -200,16 +301,20 @@ def sweep_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
         say("warning", error.what, "The default branch's configuration is not used")
     found = sweep(desk, settings.bot_id, random.SystemRandom())
     say("notice", f"{len(found.ended)} ended, {len(found.live)} still at work")
+    for sha in found.again:
+        say("notice", f"{sha[:12]}: the jobs that failed run again", "A release")
     if found.left:
         say("warning", f"{found.left} commits were left to the next sweep")
     for sha, why in found.failed.items():
         say("error", f"{sha[:12]}: {why}", "A status could not be ended")
     if settings.history:
-        _catch_up(around, desk)
+        records = _catch_up(desk)
+        records += _keep_incidents(around, environ, clock, desk, event)
+        _hand_over(around, records)
     return 3 if found.failed else 0
 
 
-def _catch_up(around: Surroundings, desk: Desk) -> None:
+def _catch_up(desk: Desk) -> tuple[Record, ...]:
     """Comes after all else of a sweep, and cannot fail it."""
     from ailab_bot.flows.catch_up import make_missing
 
@@ -217,10 +322,32 @@ def _catch_up(around: Surroundings, desk: Desk) -> None:
         made = make_missing(desk, random.SystemRandom())
     except AilabError as error:
         say("warning", error.what, "History was not looked at")
-        return
+        return ()
     for sha, why in made.failed.items():
         say("warning", f"{sha[:12]}: {why}", "A record could not be made again")
-    _hand_over(around, made.records)
+    return made.records
+
+
+def _keep_incidents(
+    around: Surroundings, environ: Mapping[str, str], clock: Clock, desk: Desk, event: Event
+) -> tuple[Record, ...]:
+    """What people did meanwhile: a fix proposed, an issue closed as not planned. Cannot fail a
+    sweep."""
+    from ailab_bot.flows.incident import follow
+    from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
+
+    try:
+        known = read_steps(around.workspace, ledger_tip(around, environ))
+        if not known:
+            return ()
+        watch = _watch(around, environ, clock, desk, event)
+        followed = follow(watch, known, ())
+    except AilabError as error:
+        say("warning", error.what, "Incidents were not looked at")
+        return ()
+    for note in followed.notes:
+        say("warning", note, "Incidents")
+    return records_of_steps(followed.incidents, followed.steps, watch.run, clock.now())
 
 
 def _hand_over(around: Surroundings, records: Sequence[Record]) -> None:
@@ -262,5 +389,63 @@ def _tell(around: Surroundings, done: Published) -> int:
         document = report_to_json(done.report)
         path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         around.set_output("report-path", str(path))
+        around.add_summary(done.summary)
         around.add_summary(render_summary(done.report))
     return 0
+
+
+def search_plan_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
+    """Write the matrix of a search's next round; `[]` where it is over."""
+    from ailab_bot.flows.search_jobs import earlier_json, look
+    from ailab_bot.gh.api import client_from
+    from ailab_bot.model.searchwire import tasks_to_json
+    from ailab_bot.report.culprit import render_standing
+
+    around = read_surroundings(environ)
+    deadline_s = time.monotonic() + _HISTORY_PATIENCE_S
+    github = client_from(environ, deadline_s=deadline_s, sleep=clock.sleep)
+    looked = look(around, github, _warn_of_search, own=False)
+    around.set_output("matrix", tasks_to_json(looked.tasks))
+    if looked.standing is not None:
+        evidence = looked.standing.evidence
+        around.set_output("earlier", earlier_json(evidence))
+        chances, blocks = looked.standing.belief.posterior, len(evidence.blocks)
+        around.add_summary(render_standing(chances, blocks, len(looked.tasks)))
+    if looked.ended is not None:
+        say("notice", f"There is nothing left to measure: {looked.ended.reason}", "Search")
+    return 0
+
+
+def decide_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
+    """After a round of a search: who it was, or another round."""
+    from ailab_bot.flows.finding import failed
+    from ailab_bot.flows.search_jobs import look, next_round, write_found
+    from ailab_bot.flows.survey import subject_of
+    from ailab_bot.gh.api import client_from
+    from ailab_bot.report.culprit import render_found
+
+    around = read_surroundings(environ)
+    deadline_s = time.monotonic() + _HISTORY_PATIENCE_S
+    github = client_from(environ, deadline_s=deadline_s, sleep=clock.sleep)
+    looked = look(around, github, _warn_of_search, own=True)
+    found, standing = looked.ended, looked.standing
+    if found is None and standing is not None:
+        run = github.run(around.run_id)
+        ref = run.head_branch or around.event().repository.default_branch
+        why = next_round(github, run, ref, looked.inputs)
+        if not why:
+            say("notice", f"The next round begins: {standing.phase}.", "Search")
+            around.set_output("next", "dispatch")
+            return 0
+        reason = f"The next round could not be started: {why}."
+        found = failed(subject_of(looked.inputs), reason, standing.evidence)
+    assert found is not None, "a search without a standing has failed"
+    around.set_output("next", "over")
+    around.set_output("culprit-path", str(write_found(around, looked.inputs, found)))
+    around.add_summary(render_found(found))
+    say("notice", f"{found.ending}: {found.reason}", "Search")
+    return 0
+
+
+def _warn_of_search(text: str) -> None:
+    say("warning", text, "Search")

@@ -21,6 +21,7 @@ from ailab_bot.flows.export import Exported, export
 from ailab_bot.flows.history import BRANCH, DURATIONS, build_durations
 from ailab_bot.flows.hosted import Clock
 from ailab_bot.flows.knowledge import SELECTION, build_selection
+from ailab_bot.flows.releases import RELEASES, build_releases
 from ailab_bot.gh.actions import read_surroundings, say
 from ailab_bot.gh.fetch import access
 from ailab_bot.ledger.compaction import KEEP_DAYS, Build, Compacted
@@ -35,7 +36,11 @@ from ailab_bot.model.strictjson import Json
 _REAL = Clock()
 #: What plans read at once, by name, and how it is made. A format that older versions cannot read
 #: needs a new name: both kinds of plan may be made for a while.
-VIEWS: Mapping[str, Build] = {DURATIONS: build_durations, SELECTION: build_selection}
+VIEWS: Mapping[str, Build] = {
+    DURATIONS: build_durations,
+    SELECTION: build_selection,
+    RELEASES: build_releases,
+}
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,12 @@ def needs_search(incident: Incident, now: datetime) -> bool:
     """Whether a search for its culprit should be started: none goes on, none has ended."""
     if not incident.is_open or incident.has(What.ATTRIBUTED, What.UNATTRIBUTED):
         return False
-    begun = [step for step in incident.steps if step.what is What.SEARCHING]
+    longer = incident.last(What.WIDENED)
+    begun = [
+        step
+        for step in incident.steps
+        if step.what is What.SEARCHING and (longer is None or step.at > longer.at)
+    ]
     if len(begun) >= MOST_SEARCHES:
         return False
     return not begun or now - begun[-1].at > SEARCH_LOST
@@ -248,9 +253,15 @@ def attribute(
     known: Sequence[Incident], incident: Incident, found: Searched, at: datetime, run: int
 ) -> tuple[Step, ...]:
     """What a search's end adds: blame, the incident that has the same culprit already, and a new
-    incident for what this culprit does not move."""
+    incident for what this culprit does not move. A range that was narrowed, and does not have it,
+    is widened to the baseline once."""
     if not incident.is_open or incident.blame is not None:
         return ()
+    if found.ending is Ending.NO_CULPRIT and incident.good != incident.baseline:
+        longer = Step(
+            incident.id, What.WIDENED, at, run=run, good=incident.baseline, text=found.reason
+        )
+        return (longer,)
     if found.blame is None or not found.confirmed:
         text = found.reason or found.ending.value
         return (Step(incident.id, What.UNATTRIBUTED, at, run=run, text=text, other=found.ending),)

@@ -7,13 +7,14 @@ first: what an incident needs of GitHub may fail without undoing it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
 from ailab_bot.errors import AilabError
 from ailab_bot.flows.assemble import assemble
 from ailab_bot.flows.change import ChangePlan
+from ailab_bot.flows.creep import creeps, narrowed, sentence_of
 from ailab_bot.flows.desk import Published, gate_state, set_gate
 from ailab_bot.flows.history import records_of
 from ailab_bot.flows.hosted import Clock, plan_here
@@ -24,6 +25,7 @@ from ailab_bot.flows.knowledge import footprint_body
 from ailab_bot.flows.lifecycle import Observed, Seen, lead_of, moved_of, observe, settled_of
 from ailab_bot.flows.policy import policy_notes
 from ailab_bot.flows.publish import chosen_artifacts, is_incomplete, parcels_of
+from ailab_bot.flows.releases import Release, along, read_releases, with_records
 from ailab_bot.flows.trusted import open_desk
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.client import GitHubError, Run
@@ -64,7 +66,8 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
     findings, lost = ingest(parcels, change)
     footprints, damaged = read_footprints(parcels, change) if told else ((), 0)
     names = [scenario.id for scenario in change.expected]
-    notes = [*policy_notes(definitions.policy, names), *findings.notes]
+    notes = [change.target.base_why] if change.target.base_why else []
+    notes += [*policy_notes(definitions.policy, names), *findings.notes]
     notes += [f"{name} has no result: {loss.reason}" for name, loss in lost.items()]
     if damaged:
         notes.append(f"{damaged} footprints could not be read, and are not recorded.")
@@ -92,7 +95,8 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
         set_gate(desk, change.target.head, state, text, run.url, context=RELEASE)
         return Published(state, text, report, records=records)
     seen = _seen(around, run, change, report, clock)
-    observed = observe(incidents_of(known), seen, lambda _: change.target.base)
+    series = _series(around, environ, change, records)
+    observed = observe(incidents_of(known), seen, _good_in(series, change))
     state, text = verdict_of(report, observed, settings.mode, change, incomplete=incomplete)
     set_gate(desk, change.target.head, state, text, run.url, context=RELEASE)
     branch = around.event().repository.default_branch
@@ -105,7 +109,7 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
         report,
         warning=" ".join(followed.notes),
         records=(*records, *added),
-        summary=_summary(watch, change, report, observed, followed, state),
+        summary=_summary(watch, change, report, observed, followed, state, series),
     )
 
 
@@ -133,6 +137,25 @@ def _seen(around: Surroundings, run: Run, change: ChangePlan, report: Report, cl
         settled=settled_of(report),
         contains=cache(clone.contains),
     )
+
+
+def _series(
+    around: Surroundings, environ: Mapping[str, str], change: ChangePlan, records: Sequence[Record]
+) -> tuple[Release, ...]:
+    """The measurements of this head and of commits before it, this one the last."""
+    earlier = read_releases(around.workspace, ledger_tip(around, environ))
+    clone = open_repository(around.workspace)
+    return along(clone, change.target.head, with_records(earlier, records))
+
+
+def _good_in(series: Sequence[Release], change: ChangePlan) -> Callable[[Moved], str]:
+    """Of a regression the latest commit that did not have it yet, as far as the series tells."""
+    target = change.target
+
+    def good_of(moved: Moved) -> str:
+        return narrowed(series, moved.scenario, moved.metric, target.base, target.head)
+
+    return good_of
 
 
 def verdict_of(
@@ -172,6 +195,7 @@ def _summary(
     observed: Observed,
     followed: Followed,
     state: Conclusion,
+    series: Sequence[Release],
 ) -> str:
     by_id = {each.id: each for each in followed.incidents}
     standing = [by_id.get(each.id, each) for each in observed.standing]
@@ -185,7 +209,7 @@ def _summary(
         baseline=_baseline(change),
         incidents=standing,
         improved=improved,
-        creep=(),
+        creep=[sentence_of(each) for each in creeps(series)],
         surface=release_surface(watch),
         accepted=observed.accepted,
     )

@@ -11,8 +11,8 @@ import contextlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -23,10 +23,11 @@ from ailab_bot.measure.environment import Environment, Source, compile_probe, pr
 from ailab_bot.measure.git import Repository
 from ailab_bot.measure.machine import machine_class
 from ailab_bot.measure.quiet import QuietGate, read_activity
-from ailab_bot.measure.worktree import cache_folder, open_workplace
+from ailab_bot.measure.worktree import Workplace, cache_folder, open_workplace
 from ailab_bot.model.noise import Noise
-from ailab_bot.model.policy import Policy
+from ailab_bot.model.policy import Limits, Policy
 from ailab_bot.model.scenario import Scenario
+from ailab_bot.model.search import SeenBlock
 from ailab_bot.model.trial import Arm, Outcome, Trial
 from ailab_bot.model.wire import parse_trials
 from ailab_bot.report.progress import Progress
@@ -38,6 +39,8 @@ MOST_OPEN = 8
 _MOST_FAILURES = 2
 #: Blocks that a busy machine may spoil in a row before one counts all the same.
 _MOST_DISTURBED = 5
+#: Base, head, and the trials that compare them.
+Keep = Callable[[str, str, Sequence[Trial]], None]
 
 
 class CannotMeasureError(Exception):
@@ -46,7 +49,7 @@ class CannotMeasureError(Exception):
 
 @dataclass(frozen=True)
 class Work:
-    """What is measured, where and how. `scenario`'s first metric is what the search is about."""
+    """What is measured, where and how. `metric` is what the search is about."""
 
     repository: Repository
     good: str
@@ -56,24 +59,11 @@ class Work:
     noise: Noise
     seed: int
     cores: tuple[int, ...] = ()
+    metric: str = ""
 
     @property
-    def metric(self) -> str:
-        return self.scenario.metrics[0]
-
-    @property
-    def scale(self) -> float:
-        """The robust deviation to expect of a block's log ratio."""
-        return self.policy.limits(self.scenario.id, self.metric).scale
-
-
-@dataclass(frozen=True)
-class Both:
-    """One block: the metric at GOOD and at the commit, and the machine where it ran."""
-
-    good: float
-    value: float
-    machine: str
+    def limits(self) -> Limits:
+        return self.policy.limits(self.scenario.id, self.metric)
 
 
 @dataclass
@@ -82,23 +72,34 @@ class _Open:
     stack: contextlib.ExitStack
 
 
+def _keep_nothing(base: str, head: str, trials: Sequence[Trial]) -> None:
+    """One's own folder is enough."""
+
+
 @dataclass
 class Stand:
-    """`folder` holds the trials of each commit. To be used in a `with`: commits stay open."""
+    """`folder` holds the trials of each commit. To be used in a `with`: commits stay open. `keep`
+    gets the trials of every block, too, with the commits that it compares."""
 
     work: Work
     folder: Path
     progress: Progress
+    keep: Keep = _keep_nothing
     spent_s: float = 0.0
     logs: dict[str, TrialLog] = field(default_factory=dict)
     _open: OrderedDict[str, _Open] = field(default_factory=OrderedDict)
+    _order: list[tuple[int, str, int]] = field(default_factory=list)
+    _session: int = 1
+    _opened_good: bool = False
 
     def __enter__(self) -> Stand:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._order = _read_order(self.folder / _ORDER)
+        self._session = 1 + max((session for session, _, _ in self._order), default=0)
         for path in sorted(self.folder.glob("*.jsonl")):
             if path.name == _DISCARDED:
                 continue
-            self.logs[path.stem] = TrialLog(path, list(_read(path)), self.folder / _DISCARDED)
+            self.logs[path.stem] = TrialLog(path, read_trials(path), self.folder / _DISCARDED)
         return self
 
     def __exit__(
@@ -113,18 +114,37 @@ class Stand:
     def is_prepared(self, sha: str) -> bool:
         return sha in self._open
 
-    def blocks(self, sha: str) -> tuple[Both, ...]:
+    def blocks(self, sha: str) -> tuple[SeenBlock, ...]:
         """Every whole block of the commit so far."""
         log = self.logs.get(sha)
-        return blocks_of(log.trials, self.work.metric) if log else ()
+        return blocks_of(sha, log.trials, self.work.metric) if log else ()
+
+    def in_order(self) -> list[SeenBlock]:
+        """All whole blocks as they ran; a machine is only the same one within a session."""
+        sessions = {(sha, number): session for session, sha, number in self._order}
+        places = {key: place for place, key in enumerate(sessions)}
+        found: list[tuple[int, int, SeenBlock]] = []
+        for sha, log in self.logs.items():
+            for block in pair_blocks(log.trials):
+                for seen in blocks_of(sha, (block.base, block.head), self.work.metric):
+                    key = sha, block.index
+                    machine = f"{sessions.get(key, 0)}: {seen.machine}"
+                    rank = places.get(key, -1)
+                    found.append((rank, len(found), replace(seen, machine=machine)))
+        return [seen for _, _, seen in sorted(found, key=lambda row: row[:2])]
 
     def effects(self, sha: str) -> tuple[float, ...]:
         """log(commit / GOOD) of every whole block so far."""
         return tuple(math.log(each.value / each.good) for each in self.blocks(sha))
 
     def failed_blocks(self, sha: str) -> int:
+        """Blocks in which the commit failed and GOOD did not."""
         log = self.logs.get(sha)
-        return len({t.block for t in log.trials if t.outcome is not Outcome.OK}) if log else 0
+        failed: dict[Arm, set[int]] = {arm: set() for arm in Arm}
+        for trial in log.trials if log else ():
+            if trial.outcome is not Outcome.OK:
+                failed[trial.arm].add(trial.block)
+        return len(failed[Arm.HEAD] - failed[Arm.BASE])
 
     @property
     def trials(self) -> int:
@@ -136,11 +156,12 @@ class Stand:
         CannotMeasureError where the commit does not run. UserError where GOOD does not.
         """
         started = time.monotonic()
+        kept = len(self._log(sha).trials)
         try:
             bench = self._bench(sha)
             log = self._log(sha)
             before = len(self.effects(sha))
-            number = 1 + max((trial.block for trial in log.trials), default=-1)
+            number = _next_block(log)
             for _ in range(_MOST_DISTURBED):
                 if run_block(bench, log, self.progress, number):
                     break
@@ -150,11 +171,27 @@ class Stand:
                 run_block(bench, log, self.progress, number)
             effects = self.effects(sha)
             if len(effects) > before:
+                self._note_order(sha, number)
                 return effects[-1]
             self._give_up_on(log.trials)
             return None
         finally:
             self.spent_s += time.monotonic() - started
+            if new := self._log(sha).trials[kept:]:
+                self.keep(self.work.good, sha, new)
+
+    def _note_order(self, sha: str, number: int) -> None:
+        self._order.append((self._session, sha, number))
+        with (self.folder / _ORDER).open("a", encoding="ascii") as file:
+            file.write(f"{self._session} {sha} {number}\n")
+
+    @property
+    def _good_runs(self) -> bool:
+        return any(
+            trial.arm is Arm.BASE and trial.outcome is Outcome.OK
+            for log in self.logs.values()
+            for trial in log.trials
+        )
 
     def _log(self, sha: str) -> TrialLog:
         if sha not in self.logs:
@@ -170,7 +207,11 @@ class Stand:
         with contextlib.ExitStack() as stack:
             bench = self._prepared(sha, stack)
             log = self._log(sha)
-            if warm_up(bench, log, self.progress):
+            warm = TrialLog(self.folder / _DISCARDED)
+            if warm_up(bench, warm, self.progress):
+                number = _next_block(log)  # block 0 may be there from before
+                for trial in warm.trials:
+                    log.append(replace(trial, block=number))
                 self._give_up_on(log.trials)
             self._open[sha] = _Open(bench, stack.pop_all())
         return bench
@@ -178,7 +219,7 @@ class Stand:
     def _prepared(self, sha: str, stack: contextlib.ExitStack) -> Bench:
         work = self.work
         shas = {Arm.BASE: work.good, Arm.HEAD: sha}
-        place = stack.enter_context(open_workplace(work.repository, shas))
+        place = self._workplace(shas, stack)
         environments = {}
         for arm in (Arm.BASE, Arm.HEAD):
             self.progress.activity(work.scenario.id, f"preparing {shas[arm][:12]}")
@@ -197,6 +238,17 @@ class Stand:
             work.noise.threads, gate, machine_class(), until_known=False,
         )  # fmt: skip
 
+    def _workplace(self, shas: Mapping[Arm, str], stack: contextlib.ExitStack) -> Workplace:
+        """CannotMeasureError where the commit cannot be checked out and GOOD could."""
+        try:
+            place = stack.enter_context(open_workplace(self.work.repository, dict(shas)))
+        except RunnerError as error:
+            if not self._opened_good:
+                raise
+            raise CannotMeasureError(f"it cannot be checked out: {clean(error.what)}") from error
+        self._opened_good = True
+        return place
+
     def _give_up_on(self, trials: Sequence[Trial]) -> None:
         """Ends what keeps failing: the search where it is GOOD, otherwise this commit."""
         for arm in (Arm.BASE, Arm.HEAD):
@@ -206,15 +258,41 @@ class Stand:
             why = _why(failed[-1])
             if arm is Arm.HEAD:
                 raise CannotMeasureError(f"it does not run: {why}")
+            if self._good_runs:
+                continue  # beside another commit it did
             raise UserError(
                 f"`{self.work.scenario.id}` does not run at GOOD ({self.work.good[:12]})",
                 why=f"{why}.",
-                advice="Take a GOOD commit at which it runs: the scenario is read from the work "
-                "tree, the measured code from the commit.",
+                advice=_advice(failed[-1]),
             )
 
 
-_DISCARDED = "discarded.jsonl"
+_DISCARDED, _ORDER = "discarded.jsonl", "order.txt"
+
+
+def _next_block(log: TrialLog) -> int:
+    return 1 + max((trial.block for trial in log.trials), default=-1)
+
+
+def _read_order(path: Path) -> list[tuple[int, str, int]]:
+    """Session, commit and block of each line; what is damaged is as if it were not there."""
+    if not path.exists():
+        return []
+    rows = [line.split() for line in path.read_text("ascii", "replace").splitlines()]
+    return [
+        (int(row[0]), row[1], int(row[2]))
+        for row in rows
+        if len(row) == 3 and row[0].isdecimal() and row[2].isdecimal()
+    ]
+
+
+def _advice(trial: Trial) -> str:
+    if trial.failure is not None and trial.failure.reason.startswith("cannot start"):
+        return trial.failure.advice
+    return (
+        "Take a GOOD commit at which it runs: the scenario is read from the work tree, the "
+        "measured code from the commit."
+    )
 
 
 def _why(trial: Trial) -> str:
@@ -224,16 +302,16 @@ def _why(trial: Trial) -> str:
     return ": ".join([trial.failure.reason, *(clean(line, 200) for line in last)])
 
 
-def blocks_of(trials: Sequence[Trial], metric: str) -> tuple[Both, ...]:
+def blocks_of(sha: str, trials: Sequence[Trial], metric: str) -> tuple[SeenBlock, ...]:
     found = []
     for block in pair_blocks(trials):
         base, head = block.base.metrics.get(metric), block.head.metrics.get(metric)
         if base and head and base > 0 and head > 0:
-            found.append(Both(base, head, block.head.machine))
+            found.append(SeenBlock(sha, base, head, block.head.machine))
     return tuple(found)
 
 
-def _read(path: Path) -> Iterator[Trial]:
+def read_trials(path: Path) -> list[Trial]:
     """What an earlier run wrote. A line that was cut off in writing is none, and goes."""
     try:
         data = path.read_bytes()
@@ -241,7 +319,7 @@ def _read(path: Path) -> Iterator[Trial]:
         if whole != data:
             with path.open("r+b") as file:
                 file.truncate(len(whole))
-        yield from parse_trials(whole.decode("utf-8").splitlines(), str(path))
+        return parse_trials(whole.decode("utf-8").splitlines(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise RunnerError(
             f"the trials of an earlier run cannot be read: {path}",

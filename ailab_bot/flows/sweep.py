@@ -1,4 +1,5 @@
-"""Ends what was left pending: a report that never ran, a run that never ended.
+"""Ends what was left pending: a report that never ran, a run that never ended. What a release lost
+to a machine is measured once more.
 
 Looks at the measurements of the last days, not at every pull request: one request tells which
 commits can have a status of ours. Refuses to touch one whose measurement still goes on.
@@ -21,7 +22,7 @@ from ailab_bot.flows.desk import (
     turn,
 )
 from ailab_bot.flows.publish import publish
-from ailab_bot.gh.client import NotFoundError, OutOfTimeError, Run
+from ailab_bot.gh.client import GitHubError, NotFoundError, OutOfTimeError, Run
 from ailab_bot.model.verdict import Conclusion
 from ailab_bot.report import status
 
@@ -37,16 +38,23 @@ WINDOW = timedelta(days=3)
 LATELY = timedelta(hours=2)
 #: GitHub runs a workflow again for so long, and its run keeps the day on which it was made.
 OLDEST_RERUN = timedelta(days=31)
+#: A release is measured again so long after its run came to be: later the next night has begun.
+RELEASE_WINDOW = timedelta(hours=24)
+#: The release workflow, and what starts it.
+RELEASE_FILE = "ailab-release.yml"
+_RELEASES = frozenset({"push", "schedule", "workflow_dispatch"})
 #: Commits looked at in one sweep: one request each, of the 1,000 an hour that a token has.
 MOST_COMMITS = 100
 
 
 @dataclass
 class Swept:
-    """What a sweep did: SHAs by what became of them."""
+    """What a sweep did: SHAs by what became of them. `again`: releases of which what was lost is
+    measured once more."""
 
     ended: list[str] = field(default_factory=list)
     live: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     left: int = 0
 
@@ -81,7 +89,34 @@ def sweep(desk: Desk, bot_id: int, rng: random.Random, most: int = MOST_COMMITS)
             raise
         except Exception as error:
             found.failed[run.head_sha] = getattr(error, "what", repr(error))
+    _start_again(desk, found, now)
     return found
+
+
+def _start_again(desk: Desk, found: Swept, now: datetime) -> None:
+    """Releases with jobs that failed, once: a job's status says whether it did its work, not what
+    it found. The jobs that ended well are not run again, so their shards' results stand."""
+    try:
+        runs = desk.github.runs(RELEASE_FILE, since=now - RELEASE_WINDOW)
+    except NotFoundError:  # the workflow is not installed
+        return
+    newest: set[str | None] = set()
+    for run in sorted(runs, key=lambda run: run.id, reverse=True):
+        is_own = run.repository_id == desk.repository_id and run.event in _RELEASES
+        # One that is not its branch's newest would take a waiting one's place in the queue.
+        if not is_own or run.head_branch in newest:
+            continue
+        newest.add(run.head_branch)
+        if run.status != "completed" or run.conclusion != "failure" or run.attempt > 1:
+            continue
+        try:
+            desk.github.rerun(run.id, failed_only=True)
+        except OutOfTimeError:
+            raise
+        except GitHubError as error:
+            found.failed[run.head_sha] = error.what
+        else:
+            found.again.append(run.head_sha)
 
 
 def measurements(desk: Desk, since: datetime) -> list[Run]:

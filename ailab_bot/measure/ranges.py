@@ -6,6 +6,8 @@ the user's branches and work tree: a revert is a commit that no branch knows.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from ailab_bot.errors import RunnerError, UserError
 from ailab_bot.measure.git import Repository
 from ailab_bot.measure.worktree import open_workplace
@@ -14,6 +16,8 @@ from ailab_bot.model.trial import Arm
 
 #: Commits of a range; the search looks at pairs of them.
 MOST_COMMITS = 2000
+#: Merges within merges that are looked into.
+DEEPEST = 3
 _FORMAT = "%H%x00%P%x00%an%x00%ae%x00%s%x00%x00"
 _IDENTITY = ("-c", "user.name=AI Lab bot", "-c", "user.email=ailab-bot@localhost")
 
@@ -40,6 +44,8 @@ def read_range(repository: Repository, good: str, bad: str) -> tuple[RangeCommit
             "that one is fast.",
         )
     found = _log(repository, good, bad)
+    # BAD may have taken GOOD in by a merge: what stood on its line before that had no GOOD in it.
+    found = found[bisect_left(found, True, key=lambda each: repository.contains(good, each.sha)) :]
     if len(found) > MOST_COMMITS:
         raise UserError(
             f"{len(found):,} commits lie between GOOD and BAD",
@@ -67,8 +73,28 @@ def read_inside(
     return (start, found) if 0 < len(found) <= MOST_COMMITS else None
 
 
+def brought_by(repository: Repository, merge: RangeCommit) -> dict[str, RangeCommit]:
+    """By SHA, everything that may be named instead of the merge: also what its merges brought."""
+    found: dict[str, RangeCommit] = {}
+    merges = [merge]
+    for _ in range(DEEPEST):
+        inside = [read_inside(repository, each) for each in merges]
+        commits = [commit for brought in inside if brought for commit in brought[1]]
+        found.update({each.sha: each for each in commits})
+        merges = [each for each in commits if each.is_merge]
+    return found
+
+
 def _log(repository: Repository, good: str, bad: str) -> tuple[RangeCommit, ...]:
-    words = ("log", "--first-parent", "--reverse", "--topo-order", f"--format={_FORMAT}", "-z")
+    words = (
+        "log",
+        "--no-show-signature",
+        "--first-parent",
+        "--reverse",
+        "--topo-order",
+        f"--format={_FORMAT}",
+        "-z",
+    )
     fields = repository.git(*words, f"{good}..{bad}").split("\0")
     rows = [fields[place : place + 5] for place in range(0, len(fields) - 5, 7)]
     return tuple(

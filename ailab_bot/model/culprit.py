@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ailab_bot.model.report import Commit
-from ailab_bot.model.verdict import Interval, Verdict
+from ailab_bot.model.verdict import Explanation, Interval, Verdict
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Ending(StrEnum):
     UNCONFIRMED = "unconfirmed"
     CAPACITY = "capacity"
     INTERRUPTED = "interrupted"
+    #: It could not be carried out: an end does not run, a commit is gone, no worker came back.
+    FAILED = "failed"
 
     @property
     def names_one(self) -> bool:
@@ -61,7 +63,7 @@ class Measured:
 class Check:
     """A comparison by the ordinary verdict engine, once somebody is suspected. `what` says of what
     it is, for people; `held`: whether it came out as the suspicion says; `why_not`: what kept it
-    from an end, where anything did."""
+    from an end, where anything did. `scenario` is empty for the one that the search was about."""
 
     what: str
     base: str
@@ -69,17 +71,21 @@ class Check:
     held: bool
     verdict: Verdict | None = None
     why_not: str = ""
+    scenario: str = ""
 
 
 @dataclass(frozen=True)
 class Culprit:
     """What a search found.
 
-    `posterior`: by SHA; what is missing to 1 is the chance that no commit of the range did it.
-    `suspects`: where `ending` is AMBIGUOUS, all between which nothing tells. `reverted`: a commit
-    and the one that took it back. `effect` and
+    `culprit` is there where `ending` names one, and nowhere else: who is only suspected stands in
+    `suspects`, as do all between which nothing tells. `posterior`: by SHA, the chance that the
+    commit explains BAD, alone or with others, so that it can sum to more than 1. `reverted`: a
+    commit and the one that took it back, of REINTRODUCED those before the culprit. `effect` and
     `interval` are fractions of BAD against GOOD. `inside`: the merge that the culprit came with.
-    `also`: other commits that move the metric within the range, with their effects.
+    `also`: other commits that move the metric within the range, with their effects. `others`:
+    scenarios that regressed together with this one, each compared at the culprit and its parent.
+    `explanations`: what the culprit imports that its parent does not.
     """
 
     scenario: str
@@ -99,7 +105,19 @@ class Culprit:
     effect: float | None = None
     interval: Interval | None = None
     checks: tuple[Check, ...] = ()
+    others: tuple[Check, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
     trials: int = 0
     runner_seconds: float = 0.0
     notes: tuple[str, ...] = ()
     reproduce: str = ""
+
+    def __post_init__(self) -> None:
+        if self.culprit is not None and not self.ending.names_one:
+            raise ValueError(f"a search that ended {self.ending} names nobody")
+
+    def nobody(self, ending: Ending, reason: str) -> Culprit:
+        """The same without a culprit: who was one is a suspect."""
+        own = (self.culprit,) if self.culprit is not None else ()
+        suspects = tuple(dict.fromkeys((*own, *self.suspects)))
+        return replace(self, ending=ending, reason=reason, culprit=None, suspects=suspects)

@@ -85,7 +85,7 @@ def result_to_json(result: ShardResult) -> str:
 def result_document(result: ShardResult) -> dict[str, object]:
     """What shard.json holds, also the document of `ailab measure --json`."""
     row: dict[str, object] = {"schema": SCHEMA, **asdict(result)}
-    row["explanations"] = [_explanation_row(item) for item in result.explanations]
+    row["explanations"] = [explanation_to_row(item) for item in result.explanations]
     return row
 
 
@@ -109,7 +109,7 @@ def result_from_json(data: bytes) -> ShardResult:
         spent_s=read.number(row["spent_s"], "spent_s", most=1e7),
         definitions=_texts(row["definitions"], "definitions"),
         explanations=tuple(
-            _explanation(item)
+            explanation_from_row(item)
             for item in read.items(row["explanations"], "explanations", most=_MOST)
         ),
         lost=_lost(row["lost"]),
@@ -132,7 +132,7 @@ def _plain(value: object) -> object:
     return vars(value) if hasattr(value, "__dict__") else dict(value)  # type: ignore[call-overload]
 
 
-def _explanation_row(item: Explanation) -> dict[str, object]:
+def explanation_to_row(item: Explanation) -> dict[str, object]:
     return {
         "scenario": item.scenario,
         "imports_added": [asdict(change) for change in item.imports_added],
@@ -141,7 +141,7 @@ def _explanation_row(item: Explanation) -> dict[str, object]:
     }
 
 
-def _explanation(value: object) -> Explanation:
+def explanation_from_row(value: object) -> Explanation:
     names = {"scenario", "imports_added", "imports_removed", "note"}
     row = read.mapping(value, "an explanation", names)
     return Explanation(

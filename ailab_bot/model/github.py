@@ -24,6 +24,8 @@ _HOSTED = re.compile(
 SHARD_MINUTES = 90
 #: Shards of one change at the most: each costs one request when its results are read.
 MOST_SHARDS = 16
+#: What a tag of a release is called unless the repository says otherwise: v1, v1.2.3, v2.0-rc1.
+RELEASE_TAGS = ("v[0-9]*",)
 
 
 class Profile(StrEnum):
@@ -61,6 +63,7 @@ class GitHub:
     """`bot_id`: the user that posts; an App has one of its own. `hosted`: further labels of
     machines that are thrown away after each job (larger runners, ephemeral pools). `history`:
     measurements are recorded on a branch of the repository, and plans read how long they took.
+    `releases`: patterns of the tags that name a release, with which release branches are compared.
     """
 
     mode: GateMode = GateMode.ENFORCE
@@ -71,6 +74,7 @@ class GitHub:
     bot_id: int = ACTIONS_BOT_ID
     hosted: tuple[str, ...] = ()
     history: bool = True
+    releases: tuple[str, ...] = RELEASE_TAGS
 
     def kept_pools(self) -> list[str]:
         """Pools whose machines outlive a job: what a stranger's code leaves there stays."""

@@ -33,7 +33,8 @@ class What(StrEnum):
     DETECTED = "detected"  # a release's measurement confirmed a regression
     FILED = "filed"  # its issue has a number
     SEEN = "seen"  # a later measurement of the branch confirmed it again
-    SEARCHING = "searching"  # a round of the search for its culprit was started
+    SEARCHING = "searching"  # a search for its culprit was started
+    WIDENED = "widened"  # the range that was searched did not have it: a longer one may
     ATTRIBUTED = "attributed"  # the culprit was found and confirmed
     UNATTRIBUTED = "unattributed"  # the search ended, and names nobody
     ACKNOWLEDGED = "acknowledged"  # somebody has taken it on
@@ -157,7 +158,8 @@ class Incident:
 
     @property
     def good(self) -> str:
-        return self._first.good
+        longer = self.last(What.WIDENED)
+        return (longer or self._first).good
 
     @property
     def bad(self) -> str:

@@ -1,4 +1,4 @@
-"""What a search for a culprit found, in a terminal: live while it goes on, and at its end."""
+"""What a search for a culprit found: in a terminal, live and at its end, and on a run's page."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ailab_bot.model.culprit import Check, Culprit, Ending, RangeCommit
+from ailab_bot.model.verdict import Interval
+from ailab_bot.report.markdown import code_span
 from ailab_bot.report.words import clean, duration, interval_text, percent
 
 _MARKS = " ▁▂▃▄▅▆▇█"
@@ -20,6 +22,8 @@ _MARKS = " ▁▂▃▄▅▆▇█"
 MOST_MARKS = 48
 #: Rows of the table: the likeliest commits.
 MOST_ROWS = 8
+#: Imports that are told of each scenario.
+MOST_IMPORTS = 3
 #: A commit less likely than this is not worth a row, unless it was measured.
 _UNLIKELY = 0.01
 _TITLES = {
@@ -32,6 +36,7 @@ _TITLES = {
     Ending.UNCONFIRMED: "A suspect, but measuring it again did not confirm it",
     Ending.CAPACITY: "The capacity ended before the culprit was certain",
     Ending.INTERRUPTED: "Interrupted before the culprit was certain",
+    Ending.FAILED: "The search could not be carried out",
 }
 
 
@@ -65,17 +70,29 @@ def print_culprit(found: Culprit, console: Console) -> None:
     console.print(Text(clean(found.reason, 600)))
     console.print()
     _print_table(found, console)
-    for check in found.checks:
+    for check in (*found.checks, *found.others):
         console.print(_check_line(check))
     for commit, effect in found.also:
         what = f"Also moves it: {commit.sha[:12]} ({percent(effect)}) {clean(commit.subject)}"
         console.print(Text(what))
+    if len(found.reverted) == 2:
+        first, second = found.reverted
+        console.print(
+            Text(
+                f"Before: {first.sha[:12]} {clean(first.subject)}, taken back by "
+                f"{second.sha[:12]} {clean(second.subject)}"
+            )
+        )
+    for explanation in found.explanations:
+        for change in explanation.imports_added[:MOST_IMPORTS]:
+            what = f"It now imports {clean(change.module)} ({duration(change.seconds)})"
+            console.print(Text(f"{clean(explanation.scenario)}: {what}"))
     for note in found.notes:
         console.print(Text(f"Note: {clean(note, 400)}"))
     console.print(
         Text(
-            f"{found.scenario} {found.metric}: BAD is {percent(found.effect)} "
-            f"{interval_text(found.interval)} against GOOD; {found.trials} trials, "
+            f"{found.scenario} {found.metric}: BAD is {_sized(found.effect, found.interval)} "
+            f"against GOOD; {found.trials} trials, "
             f"{duration(found.runner_seconds)} spent",
             style="dim",
         )
@@ -108,9 +125,33 @@ def _print_table(found: Culprit, console: Console) -> None:
     console.print(table)
 
 
+def _sized(effect: float | None, interval: Interval | None) -> str:
+    return percent(effect) + (f" ({interval_text(interval)})" if interval is not None else "")
+
+
 def _check_line(check: Check) -> Text:
     sign = "✓" if check.held else "✗"
     seen = ""
     if check.verdict is not None:
-        seen = f": {percent(check.verdict.effect)} {interval_text(check.verdict.interval)}"
-    return Text(f"{sign} {check.what}{seen}", style="" if check.held else "bold")
+        seen = f": {_sized(check.verdict.effect, check.verdict.interval)}"
+    if check.why_not:
+        seen += f" ({clean(check.why_not, 200)})"
+    of = f"{clean(check.scenario)}: " if check.scenario else ""
+    return Text(f"{sign} {of}{check.what}{seen}", style="" if check.held else "bold")
+
+
+def render_standing(chances: Sequence[float], blocks: int, workers: int) -> str:
+    """Markdown for the page of a round that begins."""
+    return (
+        f"### Search for the culprit\n\n{blocks} blocks so far, {workers} workers measure next.\n\n"
+        f"`GOOD ▕{marks(chances)}▏ BAD`\n"
+    )
+
+
+def render_found(found: Culprit) -> str:
+    """Markdown for the page of the round that ended a search. Nothing of a commit's own text."""
+    likely = sorted(found.posterior, key=lambda sha: -found.posterior[sha])[:MOST_ROWS]
+    rows = [f"| `{sha[:12]}` | {found.posterior[sha]:.1%} |" for sha in likely]
+    named = f"\n`{found.culprit.sha}`\n" if found.culprit is not None else ""
+    table = "\n".join(["| commit | probability |", "|---|---:|", *rows]) if rows else ""
+    return f"### {_TITLES[found.ending]}\n{named}\n{code_span(found.reason, 600)}\n\n{table}\n"

@@ -31,6 +31,7 @@ _STEP_WORDS = {
     What.DETECTED: "detected",
     What.SEEN: "seen again",
     What.SEARCHING: "search for the culprit started",
+    What.WIDENED: "not in that range: searched from the baseline on",
     What.ATTRIBUTED: "attributed",
     What.UNATTRIBUTED: "search ended without a culprit",
     What.ACKNOWLEDGED: "acknowledged",

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,7 @@ from ailab_bot.stats.attribution_model import (
     Question,
     model_of,
 )
+from ailab_bot.stats.attribution_tip import Shift, shift_of
 
 __all__ = [
     "Attribution",
@@ -62,6 +63,10 @@ Array = NDArray[np.float64]
 _IMAGINED = 8
 #: Share of a prior over commits that the scores do not decide.
 UNIFORM_SHARE = 0.3
+#: Where the bad end is fine, or nothing is known: who was taken back is named if it is so likely.
+_LIKELY_TAKEN_BACK = 0.9
+#: Of a culprit that brought something back: who did it before is told if it is so likely.
+_LIKELY_BEFORE = 0.5
 
 
 @dataclass(frozen=True)
@@ -107,10 +112,14 @@ class Suspect:
 class Attribution:
     """What is known after some blocks.
 
-    `posterior[i]`: that commit i + 1 explains the tip, alone or with others. `nobody`: that none
-    does. `families`: of each shape. `suspects`: who is named. `reverted`: the commit that was taken
-    back and the one that did it, where that is the outcome; several where nothing tells them apart.
-    `tip_effect`: expected shift of the bad end, a fraction.
+    `posterior[i]`: that commit i + 1 explains the tip, alone or with others: with two culprits it
+    sums to 2, and what is missing to 1 says nothing. `nobody`: that none does. `families`: of each
+    shape. `suspects`: who is named; of INDISTINCT those that nothing tells apart come first.
+    `reverted`: a commit that was taken back and the one that did it, several where nothing tells
+    them apart. They are named if that is the outcome, if it is likely where the outcome names
+    nobody, and of a culprit that brought something back as what was before, if that is known.
+    `tip_effect`: shift of the bad end as its blocks show it, a fraction, of either sign; 0 before
+    there is one. `tip_interval`: its 99 % interval, None before there is one.
     """
 
     outcome: Outcome
@@ -121,6 +130,7 @@ class Attribution:
     suspects: tuple[Suspect, ...]
     reverted: tuple[tuple[int, ...], tuple[int, ...]]
     tip_effect: float
+    tip_interval: tuple[float, float] | None = None
 
     @property
     def blocks(self) -> float:
@@ -142,7 +152,12 @@ def attribute(question: Question, measurements: Sequence[Measurement]) -> Attrib
     belief = model.believe(evidence)
     trials = sum(1 if each.shares else 2 for each in measurements)
     stop = model.stop(belief, trials / 2)
-    return _attribution(model, belief, Outcome(stop.outcome[0]), stop.named[0], trials)
+    found = _attribution(model, belief, Outcome(stop.outcome[0]), stop.named[0], trials)
+    shift = _tip(model, belief, measurements)
+    if shift is None:
+        return found
+    interval = math.expm1(shift.low), math.expm1(shift.high)
+    return replace(found, tip_effect=math.expm1(shift.middle), tip_interval=interval)
 
 
 def next_commits(
@@ -190,11 +205,18 @@ def _evidence(model: Model, measurements: Sequence[Measurement]) -> Array:
             if level is None or seconds != each.good:
                 raise ValueError("what shares a trial of the good end follows the one that has it")
         else:
-            level = levels.get(machine) or noise.first_level(good / unit, value / unit)
+            level = levels.get(machine) or noise.first_level(good / unit)
             before[machine] = each.good, level
         likely, levels[machine] = model.absorb(level, good, value)
         evidence[:, each.commit - 1] += likely
     return evidence
+
+
+def _tip(model: Model, belief: Belief, measurements: Sequence[Measurement]) -> Shift | None:
+    ratios = np.log([each.value / each.good for each in measurements])
+    commits = np.array([each.commit - 1 for each in measurements], dtype=np.int64)
+    question = model.question
+    return shift_of(ratios, belief.at_tip()[0, commits], question.scale, question.bias_sd)
 
 
 def _attribution(
@@ -202,26 +224,40 @@ def _attribution(
 ) -> Attribution:
     blamed, families = belief.blamed[0], belief.families[0]
     answered = outcome not in {Outcome.OPEN, Outcome.CAPACITY}
-    suspects = tuple(
+    suspects = [
         _suspect(belief, np.flatnonzero(model.owner == owner))
         for owner in np.flatnonzero(named)
         if answered
-    )
-    taken_back = (
-        (_likely(model, belief.reverted), _likely(model, belief.reverts))
-        if outcome is Outcome.REVERTED
-        else ((), ())
-    )
+    ]
+    if outcome is Outcome.INDISTINCT:
+        suspects.sort(key=lambda each: len(each.commits) == 1)
     return Attribution(
         outcome=outcome,
         trials=trials,
         posterior=tuple(float(each) for each in blamed),
         nobody=float(families[Family.NONE] + families[Family.REVERTED]),
         families={family.name.lower(): float(families[family]) for family in Family},
-        suspects=suspects,
-        reverted=taken_back,
-        tip_effect=float(math.expm1(belief.tip[0, 1:] @ model.sizes)),
+        suspects=tuple(suspects),
+        reverted=_taken_back(model, belief, outcome),
+        tip_effect=0.0,
     )
+
+
+def _taken_back(
+    model: Model, belief: Belief, outcome: Outcome
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Who was taken back, and by whom; nobody where that would be a guess."""
+    if outcome is Outcome.REINTRODUCED:
+        known = max(float(belief.families[0, Family.REINTRODUCED]), 1e-300)
+        changes, least = (belief.once / known, belief.undone / known), _LIKELY_BEFORE
+    else:
+        changes, least = (belief.reverted, belief.reverts), _LIKELY_TAKEN_BACK
+    if outcome in {Outcome.CULPRIT, Outcome.CULPRITS, Outcome.INDISTINCT, Outcome.OPEN}:
+        return (), ()
+    if min(float(model.groups(each).max()) for each in changes) < least:
+        return (), ()
+    first, second = (_likely(model, each) for each in changes)
+    return first, second
 
 
 def _suspect(belief: Belief, members: NDArray[np.int64]) -> Suspect:

@@ -21,7 +21,7 @@ in, probabilities out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -44,8 +44,12 @@ class Family(IntEnum):
 FAMILIES = len(Family)
 #: A regression that comes back is mostly the same one.
 _SAME_AGAIN = 0.7
+#: Fields of `Belief` with one number for each commit.
+PER_COMMIT = ("blamed", "again", "reverted", "reverts", "once", "undone", "step", "step_square")
 #: Parts of a history above 0, by family: rows of `Belief.levels`.
 PARTS = 7
+#: Those after the last change: of SINGLE, TWO, PARTLY and REINTRODUCED.
+_LAST_PARTS = [0, 2, 4, 6]
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,10 @@ class Belief:
 
     `families` (families,). `blamed` (n,): that this commit explains the tip, alone or with another.
     `again` (n,): the part of it as a re-introduction. `reverted` and `reverts` (n,): that it is the
-    first, the second change of REVERTED. `step`, `step_square` (n,): mean and mean square of the
-    log step at a blamed commit, times `blamed`. `tip` (levels + 1,): the level at the bad end,
-    0 first. `levels` (n, PARTS, levels): level after each commit, by part of the history; what is
-    missing to 1 is level 0.
+    first, the second change of REVERTED. `once` and `undone` (n,): of REINTRODUCED. `step`,
+    `step_square` (n,): mean and mean square of the log step at a blamed commit, times `blamed`.
+    `tip` (levels + 1,): the level at the bad end, 0 first. `levels` (n, PARTS, levels): level after
+    each commit, by part of the history; what is missing to 1 is level 0.
     """
 
     families: Array
@@ -82,10 +86,28 @@ class Belief:
     again: Array
     reverted: Array
     reverts: Array
+    once: Array
+    undone: Array
     step: Array
     step_square: Array
     tip: Array
     levels: Array
+
+    def spread(self, place: NDArray[np.int64], share: Array) -> Belief:
+        """Over commits of which several are one here: each has its share of what is believed at
+        its place, and the level of that place."""
+        return replace(
+            self,
+            levels=self.levels[:, place],
+            **{name: getattr(self, name)[:, place] * share for name in PER_COMMIT},
+        )
+
+    def at_tip(self) -> Array:
+        """Chance that a commit is shifted as the bad end is, since nothing changed after it,
+        (ranges, n); of a bad end that is not shifted only the end itself is said to be."""
+        there: Array = self.levels[:, :, _LAST_PARTS].sum(axis=(2, 3))
+        there[:, -1] = 1.0
+        return there
 
 
 def chain(places: Array, sizes: Array, families: Array) -> Chain:
@@ -237,7 +259,7 @@ def believe(chain: Chain, sizes: Array, log_likelihood: Array) -> Belief:
         families=np.zeros((ranges, FAMILIES)),
         tip=np.zeros((ranges, levels + 1)),
         levels=np.zeros((ranges, commits, PARTS, levels)),
-        **{name: np.zeros((ranges, commits)) for name in _PER_COMMIT},
+        **{name: np.zeros((ranges, commits)) for name in PER_COMMIT},
     )
     rest = _end(chain, ranges)
     for commit in range(commits - 1, -1, -1):
@@ -247,9 +269,6 @@ def believe(chain: Chain, sizes: Array, log_likelihood: Array) -> Belief:
     belief.tip[:, 1:] = belief.levels[:, -1].sum(axis=1)
     belief.tip[:, 0] = np.maximum(1 - belief.tip[:, 1:].sum(axis=1), 0.0)
     return belief
-
-
-_PER_COMMIT = ("blamed", "again", "reverted", "reverts", "step", "step_square")
 
 
 def _join(belief: Belief, commit: int, chain: Chain, sizes: Array, s: _States, rest: _Rest) -> None:
@@ -275,6 +294,8 @@ def _join(belief: Belief, commit: int, chain: Chain, sizes: Array, s: _States, r
     belief.again[:, commit] = third.sum(1) * by
     belief.reverted[:, commit] = first[:, :, 3].sum(1) * by
     belief.reverts[:, commit] = back[:, :, 0].sum(1) * by
+    belief.once[:, commit] = first[:, :, 4].sum(1) * by
+    belief.undone[:, commit] = back[:, :, 1].sum(1) * by
     for power, steps in ((1, belief.step), (2, belief.step_square)):
         between = q * (s.one @ (chain.up * jump**power)) * rest.two
         steps[:, commit] = (alone @ sizes**power + between.sum(1)) * by

@@ -22,8 +22,9 @@ from ailab_bot.stats.attribution_chain import Belief, Chain, Family, believe, ch
 Array = NDArray[np.float64]
 
 #: Sizes that a change may have, as log ratios: steps of a fifth, from half of what is worth finding
-#: to three times as slow. What lies between two steps is taken up by the builds' bias.
-_SMALLEST, _LARGEST, SIZE_RATIO = 0.024, 1.2, 1.2
+#: to 27 times as slow; what is beyond counts as the last. What lies between two steps is taken up
+#: by the builds' bias. Commits that made it faster than the good end have none: they are at 0.
+_SMALLEST, _LARGEST, SIZE_RATIO = 0.024, 3.3, 1.2
 #: Bias of builds: a normal distribution on points close enough for what many blocks can tell.
 _BIAS_AT: Array = np.linspace(-2.4, 2.4, 7)
 _BIAS_WEIGHTS: Array = np.exp(-0.5 * _BIAS_AT**2) / np.exp(-0.5 * _BIAS_AT**2).sum()
@@ -58,7 +59,7 @@ _WORDS: Mapping[Outcome, str] = {
     Outcome.INDISTINCT: "one of these commits explains it; those between cannot be built",
     Outcome.REINTRODUCED: "it was introduced, taken back, and brought back by this commit",
     Outcome.REVERTED: "a commit introduced it and a later one took it back: the bad end is fine",
-    Outcome.NO_CULPRIT: "the bad end is as the good end is: the cause is gone, or lies outside",
+    Outcome.NO_CULPRIT: "the bad end is no worse than the good end: its cause is gone, or outside",
     Outcome.CAPACITY: "the capacity was used up before any commit could be named",
     Outcome.OPEN: "not known yet",
 }
@@ -129,6 +130,9 @@ class Model:
 
     Evidence has shape (ranges, n, 1 + levels, bias points): the log likelihood of each commit's
     shift, level 0 first. `owner[i]`: index of the first commit from i on that can be measured.
+    Commits with one owner are one place of the chain (`place[i]`, of which i has `share[i]`), with
+    one change at most: one taken back between them would be told from nothing by no measurement,
+    and what was measured of a commit before it had to be skipped does not count.
     """
 
     question: Question
@@ -137,6 +141,8 @@ class Model:
     shifts: Array
     channel: Array
     owner: NDArray[np.int64]
+    place: NDArray[np.int64]
+    share: Array
 
     def empty(self, ranges: int) -> Array:
         points = self.shifts.shape[1]
@@ -154,13 +160,18 @@ class Model:
 
     def believe(self, evidence: Array) -> Belief:
         """Builds' biases summed out, then the histories."""
+        measured = np.unique(self.owner)
+        blurred = len(measured) < len(self.owner)
+        if blurred:
+            evidence = evidence[:, measured]
         if evidence.shape[3] > 1:
             top = evidence.max(axis=3, keepdims=True)
             summed = top[..., 0] + np.log(np.exp(evidence - top) @ _BIAS_WEIGHTS)
         else:
             summed = evidence[..., 0]
         relative = summed[:, :, 1:] - summed[:, :, :1]
-        return believe(self.chain, self.sizes, relative)
+        belief = believe(self.chain, self.sizes, relative)
+        return belief.spread(self.place, self.share) if blurred else belief
 
     def information(self, belief: Belief) -> Array:
         """What a block of each commit tells about the answer, in nats, (ranges, n).
@@ -249,13 +260,17 @@ def model_of(question: Question) -> Model:
     for index in range(question.commits - 2, -1, -1):
         if index + 1 in question.skipped:
             owner[index] = owner[index + 1]
+    place = np.unique(owner, return_inverse=True)[1]
+    together = np.bincount(place, weights=places).astype(float)
     return Model(
         question,
         sizes,
-        chain(places, sizes, question.families.array()),
+        chain(together, sizes, question.families.array()),
         levels[:, None] + bias[None, :],
         noise.channel(levels / question.scale),
         owner,
+        place,
+        places / together[place],
     )
 
 

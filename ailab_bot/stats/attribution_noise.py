@@ -9,7 +9,14 @@ difference speaks. So a block bounds what any one of its trials may say: an outl
 The level is learned from the good end's trials alone. The commit's would tell of it too, but only
 once its shift is known; guessing it costs more accuracy than the blocks that it saves (3 %). So a
 block's likelihood is a function of the blocks before it on its machine, and the list of
-measurements is the whole state. Refuses to know what a commit is.
+measurements is the whole state.
+
+The level is sought in two windows. The first lies around the good end's first trial; where a later
+one lies outside both, the window that is believed in less is opened anew around it. So a machine
+may jump as far as it likes, or be at two levels by turns, and trials that are equal look equal. The
+commit's trial never places a window: its shift may be of any size and sign.
+
+Refuses to know what a commit is.
 All times are logs of seconds in units of `scale`; everything is an array over many ranges at once.
 """
 
@@ -30,25 +37,29 @@ FLOOR_SD, TAIL_SHARE, TAIL_MEAN = 0.38, 0.35, 3.0
 _ELEVATED_SHARE, _ELEVATED_SPREAD, _DIFFERENCE_SCALE = 0.05, 6.0, 0.8
 #: Share of the belief that forgets the level with each block.
 _FORGOTTEN = 0.03
-#: Where the level may lie, relative to the smaller value of the machine's first block.
+#: Where the level may lie in a window, relative to its middle, and how far from there a trial of
+#: the good end may be before it is looked for elsewhere.
 _LEVELS: Array = np.arange(-9.0, 9.01, 0.3)
+_REACH = 8.0
 _FROM, _TO, _STEP = -20.0, 80.0, 0.002
 _T3_AT_0 = 0.3675525969478614  # density of Student's t with 3 degrees of freedom at its centre
 
 
 @dataclass(frozen=True)
 class Level:
-    """What is believed of a machine's level: `anchor` (ranges,), `belief` (ranges, levels)."""
+    """What is believed of a machine's level, in two windows: `anchor` (ranges, 2), `belief`
+    (ranges, 2, levels), 0 in a window that was not needed yet."""
 
     anchor: Array
     belief: Array
 
 
-def first_level(reference: Array, value: Array) -> Level:
-    """Before a machine's first block, of which only the place is used. Arguments: (ranges,)."""
-    levels = len(_LEVELS)
-    belief = np.full((len(reference), levels), 1 / levels)
-    return Level(np.minimum(reference, value), belief)
+def first_level(reference: Array) -> Level:
+    """Before a machine's first block, of which only the place is used: the good end's trials,
+    (ranges,)."""
+    belief = np.zeros((len(reference), 2, len(_LEVELS)))
+    belief[:, 0] = 1 / len(_LEVELS)
+    return Level(np.stack([reference, reference], axis=1), belief)
 
 
 def absorb(level: Level, reference: Array, value: Array, shifts: Array) -> tuple[Array, Level]:
@@ -57,17 +68,38 @@ def absorb(level: Level, reference: Array, value: Array, shifts: Array) -> tuple
     `reference` and `value`: logs in scales, (ranges,). `shifts`: (shifts,), in scales.
     Returns (ranges, shifts).
     """
-    places = level.anchor[:, None] + _LEVELS
+    level = _followed(level, reference)
+    used: NDArray[np.bool_] = level.belief.sum(axis=2) > 0
+    windows = 2 if used[:, 1].any() else 1  # the second is rarely needed
+    places = (level.anchor[:, :windows, None] + _LEVELS).reshape(len(reference), -1)
+    belief = level.belief[:, :windows].reshape(places.shape)
     at_reference = _density(reference[:, None] - places)
     at_value = _density((value[:, None] - shifts)[:, :, None] - places[:, None, :])
-    near = np.einsum("rl,rsl->rs", level.belief * at_reference, at_value)
+    near = np.einsum("rl,rsl->rs", belief * at_reference, at_value)
     difference = (value - reference)[:, None] - shifts
     far = _t3(difference) / _ELEVATED_SPREAD
     likely = (1 - _ELEVATED_SHARE) * near + _ELEVATED_SHARE * far
     elevated = _ELEVATED_SHARE / (_LEVELS[-1] - _LEVELS[0])
-    belief = level.belief * ((1 - _ELEVATED_SHARE) * at_reference + elevated)
+    belief = belief * ((1 - _ELEVATED_SHARE) * at_reference + elevated)
     belief *= (1 - _FORGOTTEN) / belief.sum(axis=1, keepdims=True)
-    return np.log(likely), Level(level.anchor, belief + _FORGOTTEN / len(_LEVELS))
+    after = np.zeros_like(level.belief)
+    after[:, :windows] = belief.reshape(len(belief), windows, -1)
+    after += _FORGOTTEN / len(_LEVELS) * used[..., None]
+    return np.log(likely), Level(level.anchor, after / after.sum(axis=(1, 2), keepdims=True))
+
+
+def _followed(level: Level, reference: Array) -> Level:
+    """With a window around each trial of the good end that lies in none; what is believed there is
+    what any level has after a jump."""
+    away = np.abs(reference[:, None] - level.anchor) > _REACH
+    rows = np.flatnonzero(away.all(axis=1))
+    if not len(rows):
+        return level
+    anchor, belief = level.anchor.copy(), level.belief.copy()
+    lesser = belief[rows].sum(axis=2).argmin(axis=1)
+    anchor[rows, lesser] = reference[rows]
+    belief[rows, lesser] = _FORGOTTEN / len(_LEVELS)
+    return Level(anchor, belief / belief.sum(axis=(1, 2), keepdims=True))
 
 
 def channel(shifts: Array) -> Array:

@@ -141,7 +141,8 @@ def token_beside_measured_code(file: File) -> Iterator[str]:
             if re.search(r"github\.token|GITHUB_TOKEN|github-token|secrets\b|environment:", said):
                 yield f"job {name} measures and names a token, a secret or an environment"
     for _, step in file.steps():
-        if "ailab_bot measure" in step.get("run", "") and "token" in yaml.dump(step).lower():
+        measures = re.search(r"ailab_bot (measure|search)\b(?!-)", step.get("run", ""))
+        if measures and "token" in yaml.dump(step).lower():
             yield "the step that measures names a token"
 
 
@@ -210,7 +211,7 @@ def _checkouts(file: File) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _measures(step: dict[str, Any]) -> bool:
     is_bot = BOT.match(step.get("uses", "")) is not None
-    return is_bot and step.get("with", {}).get("command") == "measure"
+    return is_bot and step.get("with", {}).get("command") in {"measure", "search"}
 
 
 def _without_comments(text: str) -> str:

@@ -17,7 +17,9 @@ ACTION = house_rules.read(shipped.ACTION)
 COMMANDS = {
     *("plan", "measure", "gate", "publish", "history"),
     *("compact", "command", "sweep", "report"),
+    *("incident", "revert", "search-plan", "search", "decide"),
 }
+HOOK = {"hook-url", "hook-secret"}
 #: What a command may be given; `python` and `config` go with each.
 TAKES = {
     "plan": {"github-token", "capacity-minutes"},
@@ -26,9 +28,14 @@ TAKES = {
     "publish": {"github-token"},
     "history": {"github-token"},
     "compact": {"github-token"},
-    "command": {"github-token"},
-    "sweep": {"github-token"},
-    "report": {"github-token"},
+    "command": {"github-token", *HOOK},
+    "sweep": {"github-token", *HOOK},
+    "report": {"github-token", *HOOK},
+    "incident": {"github-token", *HOOK},
+    "revert": {"github-token", *HOOK},
+    "search-plan": {"github-token"},
+    "search": {"shard", "earlier"},
+    "decide": {"github-token"},
 }
 
 
@@ -55,10 +62,12 @@ def has_history() -> bool:
 
 def test_inputs_and_outputs_are_those_that_people_rely_on() -> None:
     assert set(ACTION.data["inputs"]) == {
-        "command", "config", "github-token", "capacity-minutes", "shard", "python",
+        "command", "config", "github-token", "capacity-minutes", "shard", "earlier", "hook-url",
+        "hook-secret", "python",
     }  # fmt: skip
     assert set(ACTION.data["outputs"]) == {
-        "matrix", "conclusion", "report-path", "comment-url", "records-path",
+        "matrix", "conclusion", "report-path", "comment-url", "records-path", "earlier", "next",
+        "culprit-path", "revert",
     }  # fmt: skip
     for text in [*ACTION.data["inputs"].values(), *ACTION.data["outputs"].values()]:
         assert text["description"]
@@ -77,9 +86,9 @@ def test_workflows_give_a_command_only_inputs_that_it_takes(path: Path) -> None:
 def test_every_command_is_used_by_a_workflow() -> None:
     used = {use["with"]["command"] for path in shipped.EXAMPLES for use in uses_of_the_bot(path)}
     assert used == COMMANDS
-    case = re.search(r"\n +([a-z |]+)\) ;;", step("Run")["run"])
+    case = re.search(r"\n +([a-z |-]+)\) ;;", step("Run")["run"])
     assert case
-    assert set(case[1].split(" | ")) == COMMANDS - {"measure"}
+    assert set(case[1].split(" | ")) == COMMANDS - {"measure", "search"}
 
 
 @pytest.mark.parametrize("path", shipped.WORKFLOWS, ids=shipped.name_of)
@@ -91,18 +100,23 @@ def test_workflows_read_only_outputs_that_the_action_has(path: Path) -> None:
             assert output in ACTION.data["outputs"]
 
 
-def test_the_step_that_measures_gets_no_token_and_the_others_do() -> None:
-    assert "token" not in yaml.dump(step("Measure")).lower()
-    assert step("Measure")["if"] == "inputs.command == 'measure'"
+def test_the_steps_that_measure_get_no_token_and_the_others_do() -> None:
+    for name in ("Measure", "Search"):
+        assert not re.search("token|secret", yaml.dump(step(name)).lower())
+        assert step(name)["if"] == f"inputs.command == '{name.lower()}'"
     holders = [s["name"] for _, s in ACTION.steps() if "github-token }}" in yaml.dump(s)]
     assert holders == ["Run"]
-    assert step("Run")["if"] == "inputs.command != 'measure'"
+    assert step("Run")["if"] == "inputs.command != 'measure' && inputs.command != 'search'"
 
 
 def test_inputs_reach_the_bot_under_the_names_that_it_reads() -> None:
     assert set(step("Measure")["env"]) == {"AILAB_CONFIG", "AILAB_PYTHON", "AILAB_SHARD"}
+    assert set(step("Search")["env"]) == {
+        "AILAB_CONFIG", "AILAB_PYTHON", "AILAB_SHARD", "AILAB_EARLIER",
+    }  # fmt: skip
     assert set(step("Run")["env"]) == {
         "AILAB_COMMAND", "AILAB_CONFIG", "AILAB_CAPACITY_MINUTES", "AILAB_TOKEN",
+        "AILAB_HOOK_URL", "AILAB_HOOK_SECRET",
     }  # fmt: skip
 
 
@@ -111,6 +125,15 @@ def test_what_was_measured_is_kept_when_a_job_fails_or_is_cancelled() -> None:
     assert keep["if"] == "always() && inputs.command == 'measure'"
     assert keep["with"]["name"] == (
         "ailab-trials-${{ github.run_attempt }}-${{ fromJSON(inputs.shard).index }}"
+    )
+    assert keep["with"]["path"] == "${{ runner.temp }}/ailab-out"
+
+
+def test_what_was_searched_is_kept_under_the_name_that_the_next_round_reads() -> None:
+    keep = step("Keep what was searched")
+    assert keep["if"] == "always() && inputs.command == 'search'"
+    assert keep["with"]["name"] == (
+        "ailab-search-${{ github.run_attempt }}-${{ fromJSON(inputs.shard).index }}"
     )
     assert keep["with"]["path"] == "${{ runner.temp }}/ailab-out"
 

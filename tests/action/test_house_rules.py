@@ -42,6 +42,7 @@ def test_the_examples_are_the_workflows_of_this_repository_byte_for_byte() -> No
         "ailab-command",
         "ailab-sweep",
         "ailab-release",
+        "ailab-bisect",
     }
 
 

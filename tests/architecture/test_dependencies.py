@@ -45,6 +45,7 @@ ALLOWED = {
 DOORS = {
     "numpy": {"stats", "plan"},
     "scipy": {"stats", "plan"},
+    "ruptures": {"stats"},
     "jinja2": {"report"},
     "rich": {"report", "cli"},
     "yaml": {"config", "policyfile", "yamlfile"},

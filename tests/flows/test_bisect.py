@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,14 @@ def bisect(folder: Path, *arguments: str, status: int) -> tuple[dict[str, Any], 
 
 
 def test_the_commit_that_made_it_slower_is_found_confirmed_and_told(folder: Path) -> None:
-    words(folder, 3)
+    commit(folder, {".ailab/scenarios/check.yml": SCENARIO.replace("launch", "check")}, "Check")
+    words(folder, 2)
     commit(folder, {"train.py": "import nothing_here\n" + TRAIN}, "Broken for a moment")
     commit(folder, {"train.py": TRAIN}, "Mended")
-    culprit = commit(folder, {"settings.py": SLOW}, "Wait for the disk")
+    culprit = commit(folder, {"settings.py": "import decimal\n" + SLOW}, "Wait for the disk")
     words(folder, 3, "more")
 
-    found, told = bisect(folder, status=1)
+    found, told = bisect(folder, "--also", "check", status=1)
 
     assert (found["culprit"], found["ending"]) == (culprit, "found")
     assert found["author"] == {"name": "Test", "email": "test@example.invalid"}
@@ -76,8 +78,11 @@ def test_the_commit_that_made_it_slower_is_found_confirmed_and_told(folder: Path
     assert [(each["what"], each["held"]) for each in found["checks"]] == [
         ("against its parent", True), ("BAD without it", True),
     ]  # fmt: skip
+    assert [(each["scenario"], each["held"]) for each in found["others"]] == [("check", True)]
+    added = [change["module"] for each in found["explanations"] for change in each["imports_added"]]
+    assert "decimal" in added
     assert found["trials"] >= 2 * sum(len(each["effects"]) for each in found["tested"])
-    assert culprit[:12] in found["reproduce"] or "--scenario launch" in found["reproduce"]
+    assert f"{found['good'][:12]} {found['bad'][:12]} --scenario launch" in found["reproduce"]
     assert "Culprit found" in told
     assert "Wait for the disk" in told
     assert git(folder, "status", "--porcelain") == ""
@@ -113,7 +118,7 @@ def test_of_commits_that_do_not_run_none_is_told_from_the_culprit_among_them(fol
 
 
 def test_a_range_that_is_no_slower_blames_nobody(folder: Path) -> None:
-    words(folder, 4)
+    words(folder, 2)
 
     found, told = bisect(folder, status=0)
 
@@ -139,15 +144,18 @@ def test_inside_a_guilty_merge_its_own_commit_is_named(folder: Path) -> None:
     assert all(each["held"] for each in found["checks"])
 
 
-def test_an_interruption_inside_a_merge_ends_the_search_and_blames_nobody(folder: Path) -> None:
+def test_an_interruption_inside_a_merge_ends_the_search_and_blames_nobody(
+    folder: Path, tmp_path: Path
+) -> None:
     git(folder, "checkout", "--quiet", "-b", "side")
     words(folder, 2, "side")
     commit(folder, {"settings.py": SLOW}, "Slower on a branch")
     git(folder, "checkout", "--quiet", "main")
     words(folder, 1)
     git(folder, "merge", "--quiet", "--no-ff", "-m", "Merge side", "side")
+    document = tmp_path / "found.json"
     process = subprocess.Popen(
-        command("good", "main", "--scenario", "launch"),
+        command("good", "main", "--scenario", "launch", "--json", str(document)),
         cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
@@ -160,6 +168,9 @@ def test_an_interruption_inside_a_merge_ends_the_search_and_blames_nobody(folder
     shown, told = process.communicate(timeout=60)
 
     assert process.returncode == 130, told
+    found = json.loads(document.read_text())
+    assert (found["culprit"], found["author"], found["ending"]) == (None, None, "interrupted")
+    assert found["suspects"]
     assert "only a suspect" in " ".join(shown.split())
     assert "Culprit found" not in shown
 
@@ -189,6 +200,95 @@ def test_what_was_measured_counts_after_an_interruption(folder: Path, tmp_path: 
     for name, text in before.items():
         assert (run / "range" / name).read_text().startswith(text)
     assert found["trials"] > sum(text.count("\n") for text in before.values()) > 0
+
+
+def test_a_warm_up_that_fails_spoils_nothing_of_what_was_measured(
+    folder: Path, tmp_path: Path
+) -> None:
+    once = tmp_path / "fail-once"
+    flaky = f"import os, pathlib\nif os.path.exists({str(once)!r}):\n    os.remove({str(once)!r})\n"
+    commit(folder, {"train.py": flaky + "    raise SystemExit(1)\n" + TRAIN}, "Flaky")
+    git(folder, "tag", "--force", "good")
+    words(folder, 1)
+    first, _ = bisect(folder, "--blocks", "1", "--no-check", status=0)
+    assert first["trials"] == 2
+    (run,) = (tmp_path / "cache" / "runs").iterdir()
+    again = ("--resume", str(run), "--blocks", "2", "--no-check")
+    once.touch()
+
+    second, _ = bisect(folder, *again, status=0)
+    third, _ = bisect(folder, *again, status=0)
+
+    assert not once.exists()
+    assert [len(each["tested"][0]["effects"]) for each in (first, second, third)] == [1, 2, 2]
+    assert third["trials"] == second["trials"] == 6, "the failed warm-up is kept as what it is"
+
+
+def test_an_interrupted_confirmation_is_finished_and_not_asked_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    culprit = commit(folder, {"settings.py": SLOW}, "Wait for the disk")
+    words(folder, 1)
+    asked = ("good", "main", "--scenario", "launch")
+    process = subprocess.Popen(
+        command(*asked), cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    runs = tmp_path / "cache" / "runs"
+    while len(list(runs.glob("*/check-*.jsonl"))) < 2:  # the second comparison has begun
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    shown, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "while the suspect was being confirmed" in " ".join(shown.split())
+    (run,) = runs.iterdir()
+    before = {path.name: path.read_text() for path in run.glob("check-*.jsonl")}
+
+    found, _ = bisect(folder, "--resume", str(run), status=1)
+
+    assert found["culprit"] == culprit
+    assert [each["held"] for each in found["checks"]] == [True, True]
+    after = {path.name: path.read_text() for path in run.glob("check-*.jsonl")}
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 1
+
+
+def test_what_several_workers_measured_counts_together(folder: Path, tmp_path: Path) -> None:
+    words(folder, 2)
+    culprit = commit(folder, {"settings.py": SLOW}, "Wait for the disk")
+    words(folder, 1, "more")
+    parcels = tmp_path / "parcels"
+    asked = ("good", "main", "--scenario", "launch", "--minutes", "0.03")
+    for number in (1, 2):
+        out = str(parcels / f"machine-{number}")
+        worker = [*command(*asked), "--worker", f"{number}/2", "--out", out]
+        subprocess.run(worker, cwd=folder, check=True, capture_output=True)
+    left = [x for path in parcels.rglob("trials.jsonl") for x in path.read_text().splitlines()]
+    assert left
+
+    found, _ = bisect(folder, "--earlier", str(parcels), "--no-check", status=1)
+    assert found["culprit"] == culprit
+    assert found["trials"] >= len(left)
+
+    run = max((tmp_path / "cache" / "runs").iterdir(), key=lambda path: path.stat().st_mtime)
+    again, _ = bisect(folder, "--resume", str(run), "--no-check", status=1)
+    assert (again["culprit"], again["trials"]) == (culprit, found["trials"])
+
+    words(folder, 1, "later")
+    _, told = bisect(folder, "--earlier", str(parcels), status=2)
+    assert "of another search" in told
+
+
+def test_an_interpreter_is_meant_from_where_the_user_stands(folder: Path) -> None:
+    words(folder, 1)
+    own = folder / "bin"
+    own.mkdir()
+    (own / "python").symlink_to(sys.executable)
+
+    found, _ = bisect(folder, "--python", "bin/python", "--blocks", "1", status=0)
+    assert found["trials"] == 2
+    _, told = bisect(folder, "--python", "venv/bin/python", status=2)
+    assert "no interpreter at venv/bin/python" in told
 
 
 def test_another_search_is_not_gone_on_with(folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from repositories import commit, git, new_repository
 
 from ailab_bot.errors import UserError
 from ailab_bot.measure.git import Repository, open_repository
-from ailab_bot.measure.ranges import read_inside, read_range, without
+from ailab_bot.measure.ranges import brought_by, read_inside, read_range, without
 
 
 @pytest.fixture
@@ -51,6 +51,37 @@ def test_what_a_merge_brought_begins_where_its_branch_did(repository: Repository
     assert start == sha(repository, "main~3")
     assert [each.subject for each in commits] == ["side one", "side two"]
     assert read_inside(repository, commits[0]) is None
+
+
+def test_what_stood_on_the_line_before_it_took_good_in_is_not_in_the_range(
+    repository: Repository,
+) -> None:
+    found = read_range(repository, sha(repository, "side"), sha(repository, "main"))
+
+    assert [each.subject for each in found] == ["Merge side", "c: with a\ttab and 'quotes'"]
+
+
+def test_merges_within_a_merge_are_part_of_what_it_brought(repository: Repository) -> None:
+    git(repository.root, "checkout", "--quiet", "-b", "develop", "main~3")
+    git(repository.root, "merge", "--quiet", "--no-ff", "-m", "Merge side again", "side")
+    commit(repository.root, {"d.txt": "1\n"}, "d")
+    git(repository.root, "checkout", "--quiet", "-b", "trunk", "main~3")
+    git(repository.root, "merge", "--quiet", "--no-ff", "-m", "Merge develop", "develop")
+    merge = read_range(repository, sha(repository, "main~3"), sha(repository, "trunk"))[0]
+
+    brought = brought_by(repository, merge)
+
+    assert {each.subject for each in brought.values()} == {
+        "Merge side again", "d", "side one", "side two",
+    }  # fmt: skip
+    assert brought_by(repository, brought[sha(repository, "side")]) == {}
+
+
+def test_signatures_are_not_shown_where_commits_are_read(repository: Repository) -> None:
+    git(repository.root, "config", "log.showSignature", "true")
+    found = read_range(repository, sha(repository, "main~3"), sha(repository, "main"))
+
+    assert [each.subject for each in found][:2] == ["b", "Merge side"]
 
 
 def test_an_empty_author_and_an_empty_message_are_a_commit_all_the_same(

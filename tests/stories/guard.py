@@ -200,9 +200,9 @@ def culprit_of(
         bad=Commit("bad", incident.bad),
         ending=ending,
         reason="After 22 blocks: one commit explains it.",
-        culprit=RangeCommit(sha, (parent,), *words),
+        culprit=RangeCommit(sha, (parent,), *words) if ending.names_one else None,
         posterior={sha: 0.996},
-        checks=tuple(checks),
+        checks=tuple(checks) if ending.names_one else (),
         others=tuple(
             Check(
                 "against its parent",

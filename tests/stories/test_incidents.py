@@ -249,6 +249,24 @@ def test_it_closes_when_a_measurement_shows_that_it_is_gone(guard: Guard) -> Non
     assert len(guard.github.issues) == 1
 
 
+def test_a_release_that_was_shipped_with_it_is_no_baseline_until_it_is_fixed(
+    guard: Guard,
+) -> None:
+    attributed(guard)
+    shipped = guard.push_release({"notes.txt": "shipped all the same\n"})
+    git(guard.origin, "tag", "v1.1", shipped)
+    guard.github.wait(3600)  # plans read what the ledger was a little before their run
+    guard.release(CALM, {"train": 0.3})
+    baseline = git(guard.origin, "rev-parse", "v1.0")
+    assert guard.incident().steps[-1].baseline == baseline
+    assert guard.incident().is_open
+    guard.release({"train.py": "import os\n"})
+    assert guard.incident().state is State.CLOSED
+    guard.github.wait(3600)
+    run = guard.release({"notes.txt": "again\n"})
+    assert "v1.1" in (guard.standing(run.head_sha).description or ""), "fixed: it is the newest"
+
+
 def test_closed_by_hand_it_is_opened_again_only_by_a_measurement(guard: Guard) -> None:
     attributed(guard)
     issue = guard.issue()

@@ -15,6 +15,7 @@ from ailab_bot.gh.command import (
     MOST_SCENARIOS,
     NAMES,
     Accept,
+    Ack,
     Cancel,
     Command,
     Explain,
@@ -22,6 +23,7 @@ from ailab_bot.gh.command import (
     Help,
     Mistake,
     Rerun,
+    Revert,
     Run,
     parse_command,
 )
@@ -43,6 +45,9 @@ EXACT: dict[str, Command] = {
     "/ailab cancel": Cancel(),
     "/ailab explain": Explain(),
     "/ailab explain a": Explain(("a",)),
+    "/ailab ack": Ack(),
+    "/ailab revert": Revert(),
+    "/ailab ack\n\nI look into it today.": Ack(),
     "/ailab help": Help(),
     "/ailab  rerun \t a  ": Rerun(("a",)),
     "/ailab rerun\r\nbecause the runner was busy": Rerun(),
@@ -74,6 +79,10 @@ MISTAKES = {
     "/ailab run": (Fault.ARGUMENTS, "run"),
     "/ailab run all a": (Fault.ARGUMENTS, "run"),
     "/ailab cancel now": (Fault.ARGUMENTS, "cancel"),
+    "/ailab ack it": (Fault.ARGUMENTS, "ack"),
+    f"/ailab revert {SHA}": (Fault.ARGUMENTS, "revert"),
+    "/ailab Ack": (Fault.UNKNOWN, "help"),
+    "/ailab ack\n/ailab revert": (Fault.ARGUMENTS, "help"),
     "/ailab help me": (Fault.ARGUMENTS, "help"),
     "/ailab accept": (Fault.NO_SHA, "accept"),
     "/ailab accept it is fine": (Fault.NO_SHA, "accept"),
@@ -92,6 +101,11 @@ def test_what_is_not_exact_is_a_mistake_that_names_what_was_meant(body: str) -> 
     found = parse_command(body)
     assert isinstance(found, Mistake)
     assert (found.fault, found.command) == MISTAKES[body]
+
+
+def test_each_command_has_its_name_and_each_name_its_command() -> None:
+    spoken = {type(command).__name__.lower() for command in EXACT.values()}
+    assert spoken == set(NAMES)
 
 
 NOT_FOR_US = (

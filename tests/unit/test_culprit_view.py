@@ -45,10 +45,21 @@ def test_the_culprit_its_author_and_the_evidence_are_told() -> None:
 
 @pytest.mark.parametrize("ending", list(Ending))
 def test_every_ending_has_a_title_of_its_own(ending: Ending) -> None:
-    titles = {shown(replace(FOUND, ending=each)).strip().splitlines()[0] for each in Ending}
+    nobody = replace(FOUND, culprit=None)
+    titles = {shown(replace(nobody, ending=each)).strip().splitlines()[0] for each in Ending}
 
     assert len(titles) == len(Ending)
-    assert shown(replace(FOUND, ending=ending, culprit=None)).strip()
+    assert shown(replace(nobody, ending=ending)).strip()
+
+
+def test_a_search_that_names_nobody_has_no_culprit() -> None:
+    with pytest.raises(ValueError, match="names nobody"):
+        replace(FOUND, ending=Ending.UNCONFIRMED)
+    found = FOUND.nobody(Ending.UNCONFIRMED, "Fresh blocks say nothing.")
+
+    document = culprit_to_json(found)
+    assert (document["culprit"], document["author"], document["suspects"]) == (None, None, [B])
+    assert "Ada" not in shown(found)
 
 
 def test_a_hostile_message_moves_no_cursor() -> None:

@@ -24,6 +24,7 @@ github:
   bot_id: 1234567
   hosted: [big-ephemeral]
   history: false
+  releases: ["v*", "release-*"]
 """
 
 
@@ -42,6 +43,7 @@ def test_everything_that_can_be_said_is_read(tmp_path: Path) -> None:
         1234567,
         ("big-ephemeral",),
         history=False,
+        releases=("v*", "release-*"),
     )
 
 
@@ -52,6 +54,18 @@ def test_nothing_has_to_be_said(tmp_path: Path) -> None:
     assert found.profile is Profile.SIMPLE
     assert found.bot_id == ACTIONS_BOT_ID
     assert found.kept_pools() == []
+
+
+def test_releases_are_named_by_patterns_or_by_none(tmp_path: Path) -> None:
+    assert load(tmp_path, "github: {}\n").releases == ("v[0-9]*",)
+    assert load(tmp_path, "github: {releases: []}\n").releases == ()
+    for wrong, said in (
+        ("[v*, v*]", "`v*` stands there twice"),
+        ("v*", "patterns of tags such as"),
+    ):
+        with pytest.raises(UserError) as caught:
+            load(tmp_path, f"github: {{releases: {wrong}}}\n")
+        assert said in caught.value.why
 
 
 @pytest.mark.parametrize("word", ["no", "off", "False"])

@@ -236,6 +236,20 @@ def test_a_cause_outside_the_range_ends_with_the_next_measurement_that_is_calm()
     assert look(steps, seen(5, day=1, settled=[TRAIN])).steps[0].what is What.FIX_MEASURED
 
 
+def test_a_narrowed_range_without_the_culprit_is_widened_to_the_baseline_once() -> None:
+    steps = list(observe((), seen(5, moved()), lambda _: COMMITS[3]).steps)
+    steps.append(Step(only(steps).id, What.SEARCHING, NOON))
+    nobody = Searched(Ending.NO_CULPRIT, "BAD is as fast as GOOD.", None)
+    later = NOON + timedelta(hours=1)
+    steps += attribute(incidents_of(steps), only(steps), nobody, later, 7)
+    assert only(steps).good == BASE
+    assert needs_search(only(steps), later)
+    steps.append(Step(only(steps).id, What.SEARCHING, later + timedelta(minutes=1)))
+    assert not needs_search(only(steps), later + timedelta(hours=1))
+    steps += attribute(incidents_of(steps), only(steps), nobody, later + timedelta(hours=2), 8)
+    assert only(steps).has(What.UNATTRIBUTED)
+
+
 def test_two_incidents_of_one_culprit_become_one() -> None:
     first = attributed()
     steps = [
