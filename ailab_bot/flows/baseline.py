@@ -8,13 +8,14 @@ at different times: what has come to be since the run began is not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from ailab_bot.flows.releases import Release, ancestors
 from ailab_bot.measure.git import Repository
+from ailab_bot.model.incident import Incident, What
 
 #: The commit that measurements began with is looked for in so many days: a branch that nobody has
 #: measured for longer begins anew.
@@ -33,6 +34,30 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Spoiled:
+    """From `since` on the branch is slower; `cured`: the commit that was measured to be mended,
+    empty while there is none."""
+
+    since: str
+    cured: str
+
+    def spoils(self, clone: Repository, sha: str) -> bool:
+        mended = bool(self.cured) and clone.contains(self.cured, sha)
+        return clone.contains(self.since, sha) and not mended
+
+
+def spoiled_by(incidents: Iterable[Incident]) -> tuple[Spoiled, ...]:
+    """Of what was accepted, or is looked after by another incident, nothing is."""
+    found = []
+    for each in incidents:
+        fixed = each.last(What.FIX_MEASURED)
+        if each.is_open or fixed is not None:
+            since = each.blame.sha if each.blame else each.bad
+            found.append(Spoiled(since, fixed.sha if fixed is not None else ""))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
 class Tag:
     """`when`: its own time, or its commit's where it is a mere name."""
 
@@ -47,13 +72,13 @@ def baseline_of(
     releases: Sequence[Release],
     patterns: Sequence[str],
     begun: datetime,
-    spoiled: Sequence[str] = (),
+    spoiled: Sequence[Spoiled] = (),
 ) -> Baseline | None:
     """The commit before `head` that counts as good; None where neither a tag nor the ledger names
     one. `releases` as `read_releases` has them; `patterns` of tags' names; `begun`: when the run
-    was made. `spoiled`: commits of open incidents: what has one of them is not good, whatever its
-    own measurement said, as a fix could not be measured against it. Of several the one with the
-    fewest commits between it and head.
+    was made. `spoiled`: what incidents are about: who has that, and not its fix, is not good,
+    whatever its own measurement said, as a fix could not be measured against it. Of several the
+    one with the fewest commits between it and head.
 
     A tag counts unless its own measurement failed. A name without a time of its own is as old as
     its commit: where somebody gives an old commit such a name while a run goes on, the jobs of the
@@ -61,7 +86,7 @@ def baseline_of(
     """
 
     def good(sha: str) -> bool:
-        return not any(clone.contains(each, sha) for each in spoiled)
+        return not any(each.spoils(clone, sha) for each in spoiled)
 
     found = [
         *_tagged(clone, head, releases, patterns, begun, good),

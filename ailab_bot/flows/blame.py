@@ -57,9 +57,9 @@ def read_ended(around: Surroundings) -> Ended | None:
 
 def searched(github: GitHub, incident: Incident, found: Culprit) -> Searched:
     """Blame where a commit was confirmed, and what of the incident it moves."""
-    own = next((each for each in found.checks if each.held), None)
+    own = next(iter(found.checks), None)
     commit = found.culprit
-    if commit is None or own is None or not found.ending.names_one:
+    if commit is None or own is None or not own.held or not found.ending.names_one:
         return Searched(found.ending, found.reason, None)
     author = _author(github, commit.sha)
     blame = Blame(
@@ -85,8 +85,9 @@ def searched(github: GitHub, incident: Incident, found: Culprit) -> Searched:
         for scenario, check in checks.items()
         if check.held
     ]
-    kept = {each.scenario for each in confirmed}
-    # Other metrics of a scenario that the culprit moves are taken to come of it, too.
+    # What was not compared is taken to come of it, too: the measured fix has to mend it.
+    refuted = {name for name, check in checks.items() if not check.held}
+    kept = {each.scenario for each in incident.moved} - refuted
     confirmed += [
         each
         for each in incident.moved

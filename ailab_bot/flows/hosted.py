@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ailab_bot.errors import RunnerError, UserError
-from ailab_bot.flows.baseline import Baseline, baseline_of, tags
+from ailab_bot.flows.baseline import Baseline, baseline_of, spoiled_by, tags
 from ailab_bot.flows.change import ChangePlan, Target, plan_change, requests_in
 from ailab_bot.flows.definitions import Definitions, read_definitions
 from ailab_bot.flows.history import BRANCH, expected_s
@@ -140,7 +140,7 @@ def _baseline(
     releases = read_releases(clone.root, tip) if change.tier == "release" else ()
     if change.tier == "release" and (releases or tags(clone, change.head)):
         incidents = incidents_of(read_steps(clone.root, tip))
-        spoiled = [each.blame.sha if each.blame else each.bad for each in incidents if each.is_open]
+        spoiled = spoiled_by(incidents)
         good = baseline_of(clone, change.head, releases, patterns, begun(), spoiled)
         if good is not None:
             return good

@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from ailab_bot.errors import UserError
 from ailab_bot.flows.desk import Desk, own_comment, put_comment, set_gate
-from ailab_bot.flows.lifecycle import lead_of, needs_search, propose
+from ailab_bot.flows.lifecycle import give_up, lead_of, needs_search, propose, reconcile
 from ailab_bot.gh.actions import say
 from ailab_bot.gh.client import (
     GitHubError,
@@ -38,8 +39,17 @@ LABEL = "ailab-incident"
 #: Not the pull requests' gate: a release branch's head can be one's head, too.
 RELEASE = "ailab/release"
 BISECT_FILE = "ailab-bisect.yml"
+#: Scenarios that a search compares beside the one it looks at, those furthest above first. The
+#: others are taken to come of the same culprit; the measured fix has to mend them, too.
+MOST_ALSO = 20
+#: GitHub's own labels of ours.
+_STATE_LABEL = "ailab: "
+#: What GitHub will not do for this one, however often it is asked: locked, gone, transferred.
+_REFUSED = frozenset({301, 403, 404, 410, 422})
 #: What GitHub itself takes for "this pull request closes that issue".
 _CLOSING = r"(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?)"
+#: Steps that nobody has to be told of.
+_SILENT = {What.FILED, What.SEARCHING, What.TOLD, What.WIDENED, What.CALM, What.SEEN}
 #: Steps that chat tools are told of.
 _TOLD = {
     What.DETECTED,
@@ -79,6 +89,9 @@ def follow(watch: Watch, known: Sequence[Step], new: Sequence[Step], *, only: st
     """Do what follows from all steps, of which `new` are not in the ledger yet. `only`: for this
     incident and no other."""
     found = Followed(incidents_of([*known, *new]), list(new))
+    if not only:
+        joined = reconcile(found.incidents, watch.desk.now(), watch.run.id)
+        found = Followed(incidents_of([*known, *new, *joined]), [*new, *joined])
     live = [
         each
         for each in found.incidents
@@ -119,6 +132,7 @@ def _follow_one(
     incident = _current(found, incident)
     if issue is not None:
         incident = _heed_people(watch, incident, found, issue, pulls)
+    incident = _add(found, incident, *give_up(incident, watch.desk.now(), watch.run.id))
     if needs_search(incident, watch.desk.now()):
         incident = _search(watch, incident, found)
     surface = surface_of(watch, incident, issue)
@@ -126,12 +140,16 @@ def _follow_one(
     shown = incident if incident.is_open else replace(incident, steps=(*incident.steps, closing))
     if issue is not None:
         _bring_up_to_date(watch, shown, found, issue, surface)
-        _remark(watch, incident, found, issue, surface, pulls)
-    _comment_on_pull(watch, shown, surface)
-    if shown is not incident:  # once all of it is said
-        incident = _add(found, incident, closing)
-        if incident.has(What.ACCEPTED):
-            _lift(watch, incident, found)
+    if incident.has(What.ACCEPTED) and shown is not incident:
+        _lift(watch, incident, found)
+    if shown is not incident:
+        _add(found, incident, closing)
+    if issue is not None and incident.untold:
+        _remark(watch, incident, issue, surface, pulls)
+        told = Step(incident.id, What.TOLD, watch.desk.now(), run=watch.run.id)
+        if any(step.what not in _SILENT for step in incident.untold):
+            _add(found, _current(found, incident), told)
+    _comment_on_pull(watch, shown, found, surface)
 
 
 def surface_of(watch: Watch, incident: Incident, issue: Issue | None) -> Surface:
@@ -237,9 +255,7 @@ def _bring_up_to_date(
     watch: Watch, incident: Incident, found: Followed, issue: Issue, surface: Surface
 ) -> None:
     """Title, text, labels, assignee and whether it is open, in one request if any differs."""
-    blamed_now = any(
-        step.what is What.ATTRIBUTED and step.incident == incident.id for step in found.steps
-    )
+    blamed_now = any(step.what is What.ATTRIBUTED for step in incident.untold)
     login = incident.blame.login if incident.blame and blamed_now else ""
     if login and login.lower() not in {each.lower() for each in issue.assignees}:
         if watch.desk.github.can_assign(login):
@@ -250,7 +266,8 @@ def _bring_up_to_date(
         else:
             found.notes.append(f"incident {incident.id}: {login} cannot be assigned")
     title, body = texts.issue_title(incident), texts.render_issue(incident, surface)
-    foreign = tuple(each for each in issue.labels if not each.startswith("ailab"))
+    ours = (LABEL, _STATE_LABEL)
+    foreign = tuple(e for e in issue.labels if e != ours[0] and not e.startswith(ours[1]))
     labels = (*foreign, *texts.issue_labels(incident))
     ended = not incident.is_open
     closes = ended and issue.open
@@ -275,7 +292,6 @@ def _bring_up_to_date(
 def _remark(
     watch: Watch,
     incident: Incident,
-    found: Followed,
     issue: Issue,
     surface: Surface,
     pulls: Sequence[PullRequest],
@@ -283,7 +299,7 @@ def _remark(
     """What a step deserves to be said in the issue's conversation, once. That it is still slow is
     no news while the fix is not merged."""
     waits = any(pull.number == incident.fix for pull in pulls)
-    for step in [each for each in found.steps if each.incident == incident.id]:
+    for step in incident.untold:
         text = texts.render_remark(incident, step, surface)
         if not text or (waits and step.what is What.SEEN):
             continue
@@ -292,13 +308,19 @@ def _remark(
             watch.desk.github.create_comment(issue.number, text)
 
 
-def _comment_on_pull(watch: Watch, incident: Incident, surface: Surface) -> None:
-    """The one comment on the pull request that brought the culprit, edited in place."""
+def _comment_on_pull(watch: Watch, incident: Incident, found: Followed, surface: Surface) -> None:
+    """The one comment on the pull request that brought the culprit, edited in place. Where it may
+    not be commented on, as a locked one, the incident goes on without."""
     blame = incident.blame
     if blame is None or not blame.pull:
         return
     body = texts.render_pull_comment(incident, surface)
-    put_comment(watch.desk, blame.pull, body, watch.bot_id, mark=marker(incident))
+    try:
+        put_comment(watch.desk, blame.pull, body, watch.bot_id, mark=marker(incident))
+    except GitHubError as error:
+        if error.status not in _REFUSED:
+            raise
+        found.notes.append(f"incident {incident.id}: #{blame.pull} was not told: {error.what}")
 
 
 def _lift(watch: Watch, incident: Incident, found: Followed) -> None:
@@ -351,7 +373,8 @@ def _heed_people(
     closing = re.compile(rf"\b{_CLOSING}:?\s+#{issue.number}\b", re.IGNORECASE)
     fixes = {
         pull.number: pull.author.login
-        for pull in pulls
+        # A stranger's says so as easily as anybody's: this repository's own come last, and win.
+        for pull in sorted(pulls, key=lambda pull: (not pull.from_fork, pull.number))
         if closing.search(f"{pull.title}\n{pull.body}")
         or (pull.head_ref == revert_branch(incident) and not pull.from_fork)
     }
@@ -363,11 +386,30 @@ def _heed_people(
     incident = _add(found, incident, *propose(incident, fixes, dropped, now, run))
     if not issue.open and issue.state_reason == "not_planned":
         who = watch.desk.github.issue(issue.number).closed_by
-        if who is not None and who.id != watch.bot_id and _may_write(watch, who.login, who.id):
+        if who is None or who.id == watch.bot_id:
+            return incident
+        if who.id in _causers(watch, incident):
+            found.notes.append(f"incident {incident.id}: nobody accepts a regression of their own")
+        elif _may_write(watch, who.login, who.id):
             text = "The issue was closed as not planned."
             step = Step(incident.id, What.ACCEPTED, now, run=run, by=who.login, text=text)
             incident = _add(found, incident, step)
     return incident
+
+
+def _causers(watch: Watch, incident: Incident) -> set[int]:
+    """The numbers of whom the culprit comes from: its author, and who opened its pull request."""
+    blame = incident.blame
+    if blame is None:
+        return set()
+    found = set()
+    try:
+        author = watch.desk.github.commit_author(blame.sha)
+        found |= {author.id} if author is not None else set()
+        found |= {watch.desk.github.pull(blame.pull).author.id} if blame.pull else set()
+    except NotFoundError:
+        pass
+    return found
 
 
 def _may_write(watch: Watch, login: str, user_id: int) -> bool:
@@ -385,8 +427,12 @@ def _may_write(watch: Watch, login: str, user_id: int) -> bool:
 def _search(watch: Watch, incident: Incident, found: Followed) -> Incident:
     """Start the search for the culprit. Where its workflow is not installed the incident stays as
     it was detected."""
+    if incident.has(What.SEARCHING) and _is_searching(watch):
+        return incident
     lead = lead_of(incident)
-    also = [each for each in incident.scenarios if each != lead.scenario]
+    order = sorted(incident.moved, key=lambda each: each.threshold - each.effect)
+    names = dict.fromkeys(each.scenario for each in order)
+    also = [each for each in names if each != lead.scenario][:MOST_ALSO]
     inputs = {
         "incident": incident.id,
         "good": incident.good,
@@ -410,6 +456,16 @@ def _search(watch: Watch, incident: Incident, found: Followed) -> Incident:
         return _add(found, incident, step)
     found.notes.append(f"the search for incident {incident.id} was not started: {why}")
     return incident
+
+
+def _is_searching(watch: Watch) -> bool:
+    """Whether a search is still at work, which may be this incident's: it has many rounds."""
+    since = watch.desk.now() - timedelta(days=2)
+    try:
+        runs = watch.desk.github.runs(BISECT_FILE, since=since)
+    except NotFoundError:
+        return False
+    return any(run.status != "completed" and run.id != watch.run.id for run in runs)
 
 
 # --- the hook ----------------------------------------------------------------------------------
@@ -445,7 +501,8 @@ def _tell(watch: Watch, found: Followed) -> None:
             "incident": incident_to_json(incident),
         }
         about = step.pull or step.by or step.sha[:12] or step.run
-        delivery = f"{incident.id}-{step.what.name.lower()}-{about}"
+        delivery = f"{incident.id}-{step.what.name.lower()}-{about}-{step.at:%Y%m%d%H%M%S}"
         why_not = watch.hook.send(document, delivery=delivery, sleep=watch.sleep)
         if why_not:
-            found.notes.append(f"the hook was not told of {step.what}: {why_not}")
+            found.notes.append(f"the hook was not told of {step.what}, nor of later: {why_not}")
+            return  # what does not answer once will not now, and the job has other things to do

@@ -160,7 +160,14 @@ def revert_here(
     tip = clone.remote_tip(base)
     assert tip is not None
     culprit = Commit("culprit", blame.sha, blame.subject)
-    prepared = prepare_revert(clone, culprit, tip, reason_of(blame, incident.issue))
+    branch = revert_branch(incident)
+    try:
+        prepared = prepare_revert(clone, culprit, tip, reason_of(blame, incident.issue))
+        if prepared.sha:
+            push_branch(clone, prepared.sha, branch, environ, watch.desk.around.server_url)
+    except RunnerError as error:
+        text = replies.revert_failed(blame.sha, error.what, error.advice)
+        return _answered(watch, event, Answer(REFUSED, text))
     if not prepared.sha:
         text = (
             replies.revert_conflicts(blame.sha, prepared.conflicts)
@@ -168,8 +175,6 @@ def revert_here(
             else replies.nothing_to_revert(blame.sha)
         )
         return _answered(watch, event, Answer(REFUSED, text))
-    branch = revert_branch(incident)
-    push_branch(clone, prepared.sha, branch, environ, watch.desk.around.server_url)
     step = Step(
         incident.id,
         What.REVERT_PREPARED,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ailab_bot.model.culprit import Ending
@@ -34,7 +34,8 @@ Key = tuple[str, str]
 class Seen:
     """What a measurement of a branch saw. `slower`: confirmed regressions that gate; `settled`: by
     scenario and metric what is known not to be slower, as it was measured. `contains(a, b)`:
-    whether commit b is a, or comes after it.
+    whether commit b is a, or comes after it. `planned`: the scenarios that belong to the branch,
+    None: not told. One that was removed holds nothing up any more.
     """
 
     sha: str
@@ -45,6 +46,7 @@ class Seen:
     slower: tuple[Moved, ...]
     settled: Mapping[Key, Moved]
     contains: Callable[[str, str], bool]
+    planned: frozenset[str] | None = None
 
 
 def moved_of(report: Report) -> tuple[Moved, ...]:
@@ -127,8 +129,20 @@ def observe(known: Sequence[Incident], seen: Seen, good_of: Callable[[Moved], st
             left.pop(each.key, None)
     steps += _detections(left.values(), seen, good_of)
     after = incidents_of([*(step for each in known for step in each.steps), *steps])
-    standing = tuple(each for each in after if each.is_open and concerns(each, seen))
+    standing = tuple(each for each in after if each.is_open and _stands(each, seen))
     return Observed(tuple(steps), standing, tuple(accepted))
+
+
+def _stands(incident: Incident, seen: Seen) -> bool:
+    """Whether an open incident holds up what was measured. On a branch that is not its own a
+    measurement without it is enough, as that branch may have been mended before."""
+    if not concerns(incident, seen):
+        return False
+    keys = [each.key for each in incident.moved]
+    if seen.planned is not None and not any(name in seen.planned for name, _ in keys):
+        return False
+    calm = all(key in seen.settled for key in keys) and _is_clean(incident, seen)
+    return seen.branch in incident.branches or not calm
 
 
 def _again(incident: Incident, seen: Seen, still: Sequence[Moved]) -> list[Step]:
@@ -138,21 +152,38 @@ def _again(incident: Incident, seen: Seen, still: Sequence[Moved]) -> list[Step]
     if still:
         told = seen.sha in measured
         return [] if told else [_step(incident.id, What.SEEN, seen, moved=tuple(still))]
-    nobody = incident.has(What.UNATTRIBUTED) and incident.blame is None
+    ended = incident.last(What.UNATTRIBUTED)
+    nobody = ended is not None and ended.other == Ending.NO_CULPRIT
     keys = [each.key for each in incident.moved]
     settled = all(key in seen.settled for key in keys)
     if settled and (nobody or seen.sha not in measured) and _is_clean(incident, seen):
-        now = tuple(seen.settled[key] for key in keys)
-        return [_step(incident.id, What.FIX_MEASURED, seen, pull=incident.fix, moved=now)]
+        return _calm(incident, seen, tuple(seen.settled[key] for key in keys))
     return []
+
+
+def _calm(incident: Incident, seen: Seen, now: tuple[Moved, ...]) -> list[Step]:
+    """It is gone from this branch: the measured fix, once it is gone from every branch where it was
+    detected. Of other branches it says nothing."""
+    if seen.branch not in incident.branches:
+        return []
+    calm: dict[str, bool] = {}  # by branch what its latest measurement said
+    for step in incident.steps:
+        if step.what in {What.CALM, *_MEASURED}:
+            calm[step.branch] = step.what is What.CALM
+    left = [each for each in incident.branches if each != seen.branch and not calm.get(each)]
+    what = What.CALM if left else What.FIX_MEASURED
+    return [_step(incident.id, what, seen, pull=incident.fix, moved=now)]
 
 
 def _is_clean(incident: Incident, seen: Seen) -> bool:
     """Whether the baseline came before what the incident is about: else "as fast as the baseline"
     says nothing of it."""
+    if seen.baseline == incident.baseline:
+        return True
     if incident.blame is not None:
-        return not seen.contains(incident.blame.sha, seen.baseline)
-    return seen.baseline == incident.baseline or seen.contains(seen.baseline, incident.good)
+        sha = incident.blame.sha  # one that a rewritten history has lost may be there under a name
+        return seen.contains(sha, sha) and not seen.contains(sha, seen.baseline)
+    return seen.contains(seen.baseline, incident.good)
 
 
 def _has_grown(incident: Incident, now: Moved, baseline: str) -> bool:
@@ -221,15 +252,35 @@ def needs_search(incident: Incident, now: datetime) -> bool:
     """Whether a search for its culprit should be started: none goes on, none has ended."""
     if not incident.is_open or incident.has(What.ATTRIBUTED, What.UNATTRIBUTED):
         return False
-    longer = incident.last(What.WIDENED)
-    begun = [
-        step
-        for step in incident.steps
-        if step.what is What.SEARCHING and (longer is None or step.at > longer.at)
-    ]
+    begun = _searches(incident)
     if len(begun) >= MOST_SEARCHES:
         return False
-    return not begun or now - begun[-1].at > SEARCH_LOST
+    if not begun:
+        return True
+    failed = incident.last(What.SEARCH_FAILED)
+    again = failed is not None and failed.at >= begun[-1].at
+    return again or now - begun[-1].at > SEARCH_LOST
+
+
+def _searches(incident: Incident) -> list[Step]:
+    """Those that were started for the range that is searched now."""
+    longer = incident.last(What.WIDENED)
+    return [
+        step
+        for step in incident.steps
+        if step.what is What.SEARCHING and (longer is None or step.at >= longer.at)
+    ]
+
+
+def give_up(incident: Incident, now: datetime, run: int) -> tuple[Step, ...]:
+    """After the last search was lost, too: people have to look, and are told so."""
+    if not incident.is_open or incident.has(What.ATTRIBUTED, What.UNATTRIBUTED):
+        return ()
+    begun = _searches(incident)
+    if len(begun) < MOST_SEARCHES or now - begun[-1].at <= SEARCH_LOST:
+        return ()
+    text = f"The search was started {MOST_SEARCHES} times and never came to an end."
+    return (Step(incident.id, What.UNATTRIBUTED, now, run=run, text=text, other=Ending.FAILED),)
 
 
 def lead_of(incident: Incident) -> Moved:
@@ -262,31 +313,23 @@ def attribute(
             incident.id, What.WIDENED, at, run=run, good=incident.baseline, text=found.reason
         )
         return (longer,)
+    again = found.ending in {Ending.FAILED, Ending.INTERRUPTED}
+    if again and len(_searches(incident)) < MOST_SEARCHES:
+        return (Step(incident.id, What.SEARCH_FAILED, at, run=run, text=found.reason),)
     if found.blame is None or not found.confirmed:
         text = found.reason or found.ending.value
         return (Step(incident.id, What.UNATTRIBUTED, at, run=run, text=text, other=found.ending),)
     blame = found.blame
     steps = []
-    older = next(
-        (
-            each
-            for each in known
-            if each.id != incident.id
-            and each.is_open
-            and each.blame
-            and each.blame.sha == blame.sha
-        ),
-        None,
-    )
+    older = next((e for e in known if e.id != incident.id and _is_of(e, blame.sha)), None)
     blamed = Step(
-        incident.id, What.ATTRIBUTED, at, run=run, sha=blame.sha, moved=found.confirmed, blame=blame
-    )
+        incident.id, What.ATTRIBUTED, at, run=run, sha=blame.sha, branch=incident.branch,
+        moved=found.confirmed, blame=blame,
+    )  # fmt: skip
     if older is None:
         steps.append(blamed)
     else:
-        steps.append(Step(incident.id, What.JOINED, at, run=run, sha=blame.sha, other=older.id))
-        mine = {each.key: each for each in (*found.confirmed, *older.moved)}
-        steps.append(replace(blamed, incident=older.id, moved=tuple(mine.values())))
+        steps += _join(incident, older, found.confirmed, at, run)
     if found.other:
         steps.append(
             Step(
@@ -304,6 +347,38 @@ def attribute(
     return tuple(steps)
 
 
+def _is_of(incident: Incident, culprit: str) -> bool:
+    return incident.is_open and incident.blame is not None and incident.blame.sha == culprit
+
+
+def _join(
+    younger: Incident, older: Incident, moved: Iterable[Moved], at: datetime, run: int
+) -> list[Step]:
+    """The older goes on for both, with its own blame."""
+    blame = older.blame
+    assert blame is not None
+    mine = {each.key: each for each in (*moved, *older.moved)}
+    return [
+        Step(younger.id, What.JOINED, at, run=run, sha=blame.sha, other=older.id),
+        Step(
+            older.id, What.ATTRIBUTED, at, run=run, sha=blame.sha, branch=younger.branch,
+            moved=tuple(mine.values()), blame=blame,
+        ),
+    ]  # fmt: skip
+
+
+def reconcile(known: Sequence[Incident], at: datetime, run: int) -> tuple[Step, ...]:
+    """Open incidents that turned out to have one culprit while neither knew of the other."""
+    first: dict[str, Incident] = {}
+    steps: list[Step] = []
+    for each in known:
+        if each.is_open and each.blame is not None:
+            older = first.setdefault(each.blame.sha, each)
+            if older is not each:
+                steps += _join(each, older, each.moved, at, run)
+    return tuple(steps)
+
+
 # --- people ------------------------------------------------------------------------------------
 
 
@@ -317,15 +392,16 @@ def acknowledge(incident: Incident, by: str, at: datetime, run: int) -> tuple[St
 def propose(
     incident: Incident, fixes: Mapping[int, str], dropped: Collection[int], at: datetime, run: int
 ) -> tuple[Step, ...]:
-    """`fixes`: open pull requests that say that they end it, with their authors; `dropped`: those
-    that were closed without being merged."""
+    """`fixes`: open pull requests that say that they end it, with their authors, the likeliest
+    last; `dropped`: those that were closed without being merged. One that was merged and did not
+    help gives way to another."""
     if not incident.is_open or incident.state is State.FIX_MEASURED:
         return ()
     steps = []
     if incident.fix and incident.fix in dropped:
         steps.append(Step(incident.id, What.FIX_DROPPED, at, run=run, pull=incident.fix))
-    if fixes and (not incident.fix or steps):
-        number = max(fixes)
+    if fixes and incident.fix not in fixes:
+        number = [*fixes][-1]
         steps.append(
             Step(incident.id, What.FIX_PROPOSED, at, run=run, pull=number, by=fixes[number])
         )

@@ -16,7 +16,7 @@ from ailab_bot.flows.assemble import assemble
 from ailab_bot.flows.change import ChangePlan
 from ailab_bot.flows.creep import creeps, narrowed, sentence_of
 from ailab_bot.flows.desk import Published, gate_state, set_gate
-from ailab_bot.flows.history import records_of
+from ailab_bot.flows.history import BRANCH, records_of
 from ailab_bot.flows.hosted import Clock, plan_here
 from ailab_bot.flows.incident import RELEASE, Followed, Watch, follow, hook_of, release_surface
 from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
@@ -84,9 +84,10 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
     incomplete = is_incomplete(report, change, lost)
     records: tuple[Record, ...] = ()
     known: tuple[Step, ...] | None = None
+    tip: str | None = None
     if settings.history:
         records = records_of(report, run, change.body(), Origin.RELEASE, footprints)
-        known, why = _known_steps(around, environ)
+        known, tip, why = _known_steps(around, environ)
         if known is None:
             report = replace(report, notes=(*report.notes, why))
     if known is None:
@@ -95,10 +96,16 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
         set_gate(desk, change.target.head, state, text, run.url, context=RELEASE)
         return Published(state, text, report, records=records)
     seen = _seen(around, run, change, report, clock)
-    series = _series(around, environ, change, records)
+    series = _series(around, tip, change, records)
     observed = observe(incidents_of(known), seen, _good_in(series, change))
     state, text = verdict_of(report, observed, settings.mode, change, incomplete=incomplete)
     set_gate(desk, change.target.head, state, text, run.url, context=RELEASE)
+    # What may become a baseline: not what an incident stands against, but what was accepted.
+    recorded = Conclusion.FAILURE if observed.standing else report.conclusion
+    if observed.accepted and state is Conclusion.SUCCESS:
+        recorded = Conclusion.SUCCESS
+    judged = replace(report, conclusion=recorded)
+    records = records_of(judged, run, change.body(), Origin.RELEASE, footprints)
     branch = around.event().repository.default_branch
     watch = Watch(desk, settings.bot_id, run, branch, hook_of(environ), clock.sleep)
     followed = follow(watch, known, observed.steps)
@@ -115,14 +122,23 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
 
 def _known_steps(
     around: Surroundings, environ: Mapping[str, str]
-) -> tuple[tuple[Step, ...] | None, str]:
-    """What the ledger knows; None, and why, where it cannot be read: an incident that is not known
-    would be filed twice, so none is opened."""
+) -> tuple[tuple[Step, ...] | None, str | None, str]:
+    """What the ledger knows, and its commit: as it is now, or as the checkout has brought it. None,
+    and why, where it cannot be read: an incident that is not known would be filed twice, so none is
+    opened."""
     try:
-        return read_steps(around.workspace, ledger_tip(around, environ)), ""
-    except (GitHubError, LedgerError) as error:
-        why = "History could not be read, so no incident was opened or closed"
-        return None, f"{why}: {error.what}. Run the job again."
+        tip = ledger_tip(around, environ)
+    except GitHubError as error:
+        tip = open_repository(around.workspace).remote_tip(BRANCH)
+        if tip is None:
+            return None, None, f"{_UNREAD}: {error.what}. Run the job again."
+    try:
+        return read_steps(around.workspace, tip), tip, ""
+    except LedgerError as error:
+        return None, None, f"{_UNREAD}: {error.what}. Run the job again."
+
+
+_UNREAD = "History could not be read, so no incident was opened or closed"
 
 
 def _seen(around: Surroundings, run: Run, change: ChangePlan, report: Report, clock: Clock) -> Seen:
@@ -136,16 +152,21 @@ def _seen(around: Surroundings, run: Run, change: ChangePlan, report: Report, cl
         slower=moved_of(report),
         settled=settled_of(report),
         contains=cache(clone.contains),
+        planned=frozenset(scenario.id for scenario in change.expected),
     )
 
 
 def _series(
-    around: Surroundings, environ: Mapping[str, str], change: ChangePlan, records: Sequence[Record]
+    around: Surroundings, tip: str | None, change: ChangePlan, records: Sequence[Record]
 ) -> tuple[Release, ...]:
-    """The measurements of this head and of commits before it, this one the last."""
-    earlier = read_releases(around.workspace, ledger_tip(around, environ))
-    clone = open_repository(around.workspace)
-    return along(clone, change.target.head, with_records(earlier, records))
+    """The measurements of this head and of commits before it, this one the last; none where they
+    cannot be read, as they only make a search shorter."""
+    try:
+        earlier = read_releases(around.workspace, tip)
+        clone = open_repository(around.workspace)
+        return along(clone, change.target.head, with_records(earlier, records))
+    except LedgerError:
+        return ()
 
 
 def _good_in(series: Sequence[Release], change: ChangePlan) -> Callable[[Moved], str]:
@@ -172,6 +193,9 @@ def verdict_of(
         return Conclusion.FAILURE, text
     accepted = bool(observed.accepted) and not failing and not standing
     state = gate_state(report.conclusion, mode, accepted=accepted, incomplete=incomplete)
+    if accepted and state is Conclusion.SUCCESS:
+        numbers = [each.issue for each in observed.accepted if each.issue]
+        return state, status.release_but(_baseline(change), numbers)
     if state is not Conclusion.SUCCESS or standing or report.conclusion is Conclusion.FAILURE:
         return state, status.description(report)
     improved = sum(v.kind is VerdictKind.IMPROVEMENT and v.confirmed for v in report.verdicts)
@@ -205,7 +229,7 @@ def _summary(
         if v.kind is VerdictKind.IMPROVEMENT and v.confirmed and v.effect is not None
     ]
     return render_release_summary(
-        go=state is Conclusion.SUCCESS,
+        go=state is Conclusion.SUCCESS and not standing,
         baseline=_baseline(change),
         incidents=standing,
         improved=improved,

@@ -8,6 +8,7 @@ would measure it.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,8 +58,15 @@ def prepare_revert(clone: Repository, culprit: Commit, tip: str, reason: str) ->
         )
     if tree == clone.tree_of(tip):
         return Prepared("")
-    message = f'Revert "{culprit.subject}"\n\nThis reverts commit {culprit.sha}.\n\n{reason}\n'
+    subject = _plain(culprit.subject)
+    message = f'Revert "{subject}"\n\nThis reverts commit {culprit.sha}.\n\n{reason}\n'
     return Prepared(clone.git(*_IDENTITY, "commit-tree", tree, "-p", tip, "-m", message).strip())
+
+
+def _plain(subject: str) -> str:
+    """Somebody's subject in a message of ours: no mention, no reference to an issue, and none of
+    the words in brackets that keep GitHub from running workflows."""
+    return " ".join(re.sub(r"[\[\]#@\x00-\x1f]", " ", subject).split())[:100]
 
 
 def _bare(clone: Repository, tree: str, *parents: str) -> str:
@@ -81,7 +89,8 @@ def push_branch(
     raise GitHubError(
         f"the branch {branch} could not be pushed",
         why=result.stderr.strip()[-500:],
-        advice="The job needs `contents: write`, and no rule that forbids new branches.",
+        advice="The job needs `contents: write`, and no rule that forbids new branches; a "
+        "workflow's own token may never change what lies in .github/workflows.",
     )
 
 
@@ -94,14 +103,17 @@ def reason_of(blame: Blame, issue: int) -> str:
 def _git(
     clone: Repository, words: tuple[str, ...], variables: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["git", *words],
-        cwd=clone.root,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        timeout=_PATIENCE_S,
-        check=False,
-    )
+    try:
+        return subprocess.run(
+            ["git", *words],
+            cwd=clone.root,
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise GitHubError(f"git {words[0]} did not answer in time", advice="Try again.") from error

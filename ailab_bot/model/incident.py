@@ -35,16 +35,19 @@ class What(StrEnum):
     SEEN = "seen"  # a later measurement of the branch confirmed it again
     SEARCHING = "searching"  # a search for its culprit was started
     WIDENED = "widened"  # the range that was searched did not have it: a longer one may
+    SEARCH_FAILED = "search failed"  # it could not be carried out: another one may
     ATTRIBUTED = "attributed"  # the culprit was found and confirmed
     UNATTRIBUTED = "unattributed"  # the search ended, and names nobody
     ACKNOWLEDGED = "acknowledged"  # somebody has taken it on
     REVERT_PREPARED = "revert prepared"  # a branch that takes the culprit back is there
-    FIX_PROPOSED = "fix proposed"  # an open pull request says that it ends it
     FIX_DROPPED = "fix dropped"  # that pull request was closed without being merged
+    FIX_PROPOSED = "fix proposed"  # an open pull request says that it ends it
+    CALM = "calm"  # it is gone from one of its branches, and not yet from all
     FIX_MEASURED = "fix measured"  # a measurement of the branch shows that it is gone
     ACCEPTED = "accepted"  # a maintainer lets it stay
     JOINED = "joined"  # another incident has the same culprit, and goes on for both
     CLOSED = "closed"
+    TOLD = "told"  # remarks and assignee are there, of all that was known until then
 
 
 #: What ends an incident, beside CLOSED itself.
@@ -153,6 +156,12 @@ class Incident:
         return self._first.branch
 
     @property
+    def branches(self) -> tuple[str, ...]:
+        """Where it was detected; more than one, where incidents with one culprit were joined."""
+        told = [step.branch for step in self.steps if step.what is What.ATTRIBUTED]
+        return tuple(dict.fromkeys(each for each in (self.branch, *told) if each))
+
+    @property
     def baseline(self) -> str:
         return self._first.baseline
 
@@ -200,6 +209,12 @@ class Incident:
     def acknowledged_by(self) -> str:
         taken = self.last(What.ACKNOWLEDGED)
         return taken.by if taken is not None else ""
+
+    @property
+    def untold(self) -> tuple[Step, ...]:
+        """The steps that came since people were last told."""
+        told = [place for place, step in enumerate(self.steps) if step.what is What.TOLD]
+        return self.steps[told[-1] + 1 :] if told else self.steps
 
     @property
     def ended(self) -> Step | None:

@@ -12,8 +12,10 @@ from ailab_bot.model.verdict import Interval
 
 SCHEMA = 1
 _MOST = 1000
-#: Of a subject, a reason or an explanation.
+#: Of a subject, a reason or an explanation; what is longer is cut when it is written.
 _LONGEST = 4000
+#: Of a name: a login, a scenario, an author.
+_LONGEST_NAME = 200
 _STEP = {
     *("what", "at", "run", "by", "sha", "branch", "baseline", "good", "issue", "pull", "other"),
     *("moved", "blame", "text"),
@@ -66,17 +68,17 @@ def _step_row(step: Step) -> Json:
         "what": step.what.value,
         "at": step.at.isoformat(),
         "run": step.run,
-        "by": step.by,
+        "by": step.by[:_LONGEST_NAME],
         "sha": step.sha,
-        "branch": step.branch,
+        "branch": step.branch[:_LONGEST],
         "baseline": step.baseline,
         "good": step.good,
         "issue": step.issue,
         "pull": step.pull,
         "other": step.other,
-        "moved": [_moved_row(each) for each in step.moved],
+        "moved": [_moved_row(each) for each in step.moved[:_MOST]],
         "blame": None if step.blame is None else _blame_row(step.blame),
-        "text": step.text,
+        "text": step.text[:_LONGEST],
     }
 
 
@@ -96,28 +98,28 @@ def _moved_row(moved: Moved) -> Json:
 def _blame_row(blame: Blame) -> Json:
     return {
         "sha": blame.sha,
-        "subject": blame.subject,
-        "author": blame.author,
+        "subject": blame.subject[:_LONGEST],
+        "author": blame.author[:_LONGEST],
         "login": blame.login,
         "pull": blame.pull,
         "probability": blame.probability,
         "ending": blame.ending,
         "inside": blame.inside,
-        "also": list(blame.also),
+        "also": list(blame.also[:_MOST]),
         "proofs": [
             {
-                "what": proof.what,
+                "what": proof.what[:_LONGEST_NAME],
                 "held": proof.held,
                 "effect": proof.effect,
                 "interval": _pair(proof.interval),
                 "blocks": proof.blocks,
             }
-            for proof in blame.proofs
+            for proof in blame.proofs[:_MOST]
         ],
-        "why": list(blame.why),
+        "why": [each[:_LONGEST] for each in blame.why[:_MOST]],
         "trials": blame.trials,
         "runner_seconds": blame.runner_seconds,
-        "reproduce": blame.reproduce,
+        "reproduce": blame.reproduce[:_LONGEST],
     }
 
 
@@ -171,10 +173,11 @@ def _blame(value: object) -> Blame:
         probability=read.number(row["probability"], "probability", most=1.0),
         ending=read.text(row["ending"], "ending"),
         inside=_sha(row["inside"], "inside"),
-        also=tuple(read.sha(each, "also") for each in read.items(row["also"], "also")),
-        proofs=tuple(_proof(each) for each in read.items(row["proofs"], "proofs")),
+        also=tuple(read.sha(each, "also") for each in read.items(row["also"], "also", most=_MOST)),
+        proofs=tuple(_proof(each) for each in read.items(row["proofs"], "proofs", most=_MOST)),
         why=tuple(
-            read.text(each, "why", least=0, most=_LONGEST) for each in read.items(row["why"], "why")
+            read.text(each, "why", least=0, most=_LONGEST)
+            for each in read.items(row["why"], "why", most=_MOST)
         ),
         trials=read.whole(row["trials"], "trials"),
         runner_seconds=read.number(row["runner_seconds"], "runner_seconds"),

@@ -26,11 +26,13 @@ _MOST_ALSO = 5
 #: Of a timeline: its beginning, and the newest.
 _FIRST_STEPS, _LAST_STEPS = 5, 25
 #: Nothing to read: an issue says its own number.
-_UNTOLD = {What.FILED}
+_UNTOLD = {What.FILED, What.TOLD}
 _STEP_WORDS = {
     What.DETECTED: "detected",
     What.SEEN: "seen again",
     What.SEARCHING: "search for the culprit started",
+    What.SEARCH_FAILED: "search failed, and is started again",
+    What.CALM: "gone from one branch",
     What.WIDENED: "not in that range: searched from the baseline on",
     What.ATTRIBUTED: "attributed",
     What.UNATTRIBUTED: "search ended without a culprit",

@@ -251,6 +251,14 @@ def culprit_is_gone(sha: str) -> str:
     )
 
 
+def revert_failed(sha: str, what: str, advice: str) -> str:
+    """Git or GitHub refused; `advice` is a sentence of ours."""
+    return (
+        f"No branch was made for {code_span(sha[:12])}: {code_span(what, 160)}. {advice} The "
+        "incident's text has the commands to do it by hand.\n"
+    )
+
+
 def nothing_to_revert(sha: str) -> str:
     return (
         f"What {code_span(sha[:12])} changed is taken back already. The next measurement says "

@@ -223,6 +223,13 @@ def release_no_go(
     )
 
 
+def release_but(baseline: str, accepted: Sequence[int]) -> str:
+    """Slower, and only by what a maintainer let stay. `accepted`: numbers of its issues."""
+    listed = ", ".join(f"#{number}" for number in accepted[:5])
+    what = f"what was accepted ({listed})" if listed else "what was accepted"
+    return _line(f"Go: slower than {_name(baseline)} only by {what}")
+
+
 def release_accepted(what: Sequence[str], by: str) -> str:
     """What stood against it may stay: somebody closed its issue as not planned."""
     return _line(f"Go: {_name(by)} accepts {_flat(', '.join(what), 90)}")

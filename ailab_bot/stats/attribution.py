@@ -26,6 +26,7 @@ to know what a commit is, and does no I/O.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -55,12 +56,18 @@ __all__ = [
     "attribute",
     "mixed_prior",
     "next_commits",
+    "spread_of",
 ]
 
 Array = NDArray[np.float64]
 
 #: Outcomes that are imagined for the runners already chosen for, to choose for the next.
 _IMAGINED = 8
+#: Repeats of commits before their spread says anything of the noise, and how many times the spread
+#: that was expected makes it the one to reckon with: on the recorded machines it stays below.
+_LEAST_REPEATS, _TOO_NOISY = 5, 2.0
+#: The median of |x - y| of two normal numbers with a deviation of 1.
+_MEDIAN_DISTANCE = 0.9539
 #: Share of a prior over commits that the scores do not decide.
 UNIFORM_SHARE = 0.3
 #: Where the bad end is fine, or nothing is known: who was taken back is named if it is so likely.
@@ -147,7 +154,7 @@ def mixed_prior(scores: Sequence[float], uniform: float = UNIFORM_SHARE) -> tupl
 
 def attribute(question: Question, measurements: Sequence[Measurement]) -> Attribution:
     """What these blocks say; the order matters only per machine, as its level drifts."""
-    model = model_of(question)
+    model = model_of(_as_noisy(question, measurements))
     evidence = _evidence(model, measurements)
     belief = model.believe(evidence)
     trials = sum(1 if each.shares else 2 for each in measurements)
@@ -171,7 +178,7 @@ def next_commits(
     `costs`: of the next block of each commit (n,), in any unit, preparation counted; equal if
     empty. Decided after every round: a block of a commit that was prepared is cheaper now.
     """
-    model = model_of(question)
+    model = model_of(_as_noisy(question, measurements))
     price = np.asarray(costs, dtype=float) if costs else np.ones(question.commits)
     if len(price) != question.commits or price.min() <= 0:
         raise ValueError("costs are positive, one per commit")
@@ -187,6 +194,31 @@ def next_commits(
         gains = model.information(belief).mean(axis=0) / price
         chosen.append(int(np.argmax(gains)) + 1)
     return tuple(chosen)
+
+
+def spread_of(measurements: Sequence[Measurement]) -> float | None:
+    """The robust deviation of a block's log ratio, of a commit's blocks on one machine; None where
+    too few were repeated. From the median distance of two of them: no commit's own shift is in it,
+    and a few outliers do not move it."""
+    own: dict[tuple[str, int], list[float]] = {}
+    for each in measurements:
+        ratio = math.log(each.value / each.good)
+        own.setdefault((each.machine, each.commit), []).append(ratio)
+    if sum(len(ratios) - 1 for ratios in own.values()) < _LEAST_REPEATS:
+        return None
+    apart = [abs(a - b) for ratios in own.values() for a, b in itertools.combinations(ratios, 2)]
+    return float(np.median(apart)) / _MEDIAN_DISTANCE
+
+
+def _as_noisy(question: Question, measurements: Sequence[Measurement]) -> Question:
+    """With the noise that there is, where it is far above the one that was expected: on a machine
+    that is busy with other work every block would count for more than it says."""
+    if any(not (each.good > 0 and each.value > 0) for each in measurements):
+        return question  # refused where the blocks are read
+    spread = spread_of(measurements)
+    if spread is None or spread <= _TOO_NOISY * question.scale:
+        return question
+    return replace(question, scale=spread)
 
 
 def _evidence(model: Model, measurements: Sequence[Measurement]) -> Array:

@@ -22,6 +22,7 @@ from ailab_bot.stats.attribution import (
     attribute,
     mixed_prior,
     next_commits,
+    spread_of,
 )
 from ailab_bot.stats.attribution_chain import Family, believe, chain
 from ailab_bot.stats.attribution_model import model_of
@@ -349,6 +350,23 @@ def test_one_outlier_says_no_more_than_any_block_may() -> None:
     assert max(outlier.posterior) < 0.9
     slow_reference = attribute(question, [Measurement(8, 1.1, 1.1), Measurement(4, 11.0, 1.1)])
     assert slow_reference.nobody > 0.3
+
+
+def test_blocks_that_repeat_far_worse_than_expected_count_for_less() -> None:
+    """Of a real search on a machine whose other work took 80 % of it: log(commit / good)."""
+    seen = {20: [0.03, 0.59, 0.34], 25: [0.3, -0.19, -0.42], 30: [0.67, 0.57], 28: [0.54, 0.3],
+            55: [-0.52, 0.59, 0.72], 22: [0.59], 21: [-0.51], 40: [0.88, 0.31]}  # fmt: skip
+    known = [Measurement(c, 1.0, float(np.exp(r))) for c, own in seen.items() for r in own]
+    spread = spread_of(known)
+    assert spread is not None
+    assert 0.2 < spread < 0.6
+    found, noisy = (attribute(Question(55, scale), known) for scale in (SCALE, spread))
+    assert found == noisy
+    assert max(found.posterior) < 0.5
+
+
+def test_the_spread_of_few_repeats_says_nothing() -> None:
+    assert spread_of([Measurement(c, 1.0, 1.0 + c) for c in range(1, 9)]) is None
 
 
 def test_a_machine_that_changes_its_level_is_no_culprit() -> None:

@@ -91,6 +91,8 @@ class Guard(Archive):
             name = artifact_name(run.attempt, shard.index)
             run.artifacts.append(Artifact(run.id + shard.index, name, parcel, 1, self.github.now))
         if offline:
+            ref = f"refs/remotes/origin/{BRANCH}"  # nor has its checkout brought the ledger
+            git(clone, "update-ref", "-d", ref)
             nowhere = (self.folder / "nowhere").as_uri()
             git(clone, "remote", "set-url", "origin", nowhere)
         self.reported = surroundings("report")

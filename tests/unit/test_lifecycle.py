@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from ailab_bot.flows.lifecycle import (
     needs_search,
     observe,
     propose,
+    reconcile,
 )
 from ailab_bot.model.culprit import Ending
 from ailab_bot.model.incident import Blame, Incident, Moved, State, Step, What, incidents_of
@@ -350,3 +352,41 @@ def test_the_time_of_each_state_is_kept() -> None:
         State.FIX_MEASURED,
     ]
     assert times[State.FIX_MEASURED] == NOON + timedelta(days=1)
+
+
+def test_what_is_written_can_be_read_however_long_it_is() -> None:
+    steps = attributed()
+    long = Blame("b" * 40, "x" * 30_000, "y" * 9_000, also=("c" * 40,) * 3_000, why=("z" * 9_000,))
+    steps.append(Step(only(steps).id, What.ATTRIBUTED, NOON, blame=long, text="t" * 9_000))
+    read = steps_from_body(steps_to_body(only(steps).id, steps))
+    assert [step.what for step in read] == [step.what for step in steps]
+
+
+def test_incidents_with_one_culprit_that_did_not_know_of_each_other_are_joined() -> None:
+    first = attributed()
+    other = list(observe((), seen(5, moved("tokenize"), branch="release/1"), from_baseline).steps)
+    found = Searched(Ending.FOUND, "", blame(), (moved("tokenize"),))
+    later = NOON + timedelta(hours=1)
+    other += attribute(incidents_of(other), only(other), found, later, 8)
+    steps = [*first, *other]
+    steps += reconcile(incidents_of(steps), later, 9)
+    kept = [each for each in incidents_of(steps) if each.is_open]
+    assert [each.id for each in kept] == [only(first).id]
+    assert set(kept[0].scenarios) == {"train", "tokenize"}
+    assert kept[0].branches == ("main", "release/1")
+    assert reconcile(incidents_of(steps), later, 10) == ()
+
+
+def test_what_was_joined_ends_when_it_is_gone_from_each_of_its_branches() -> None:
+    test = attributed()
+    other = list(observe((), seen(5, moved(), branch="release/1"), from_baseline).steps)
+    found = Searched(Ending.FOUND, "", blame(), (moved(),))
+    other = [replace(step, incident="0" * 12) for step in other]
+    steps = [*test, *other]
+    second = next(each for each in incidents_of(steps) if each.id == "0" * 12)
+    steps += attribute(incidents_of(steps), second, found, NOON + timedelta(hours=1), 8)
+    steps = after(steps, seen(7, day=1, settled=[TRAIN]))
+    kept = next(each for each in incidents_of(steps) if each.is_open)
+    assert kept.steps[-1].what is What.CALM
+    steps = after(steps, seen(8, day=2, settled=[TRAIN], branch="release/1"))
+    assert not any(each.is_open for each in incidents_of(steps))
