@@ -19,7 +19,7 @@ from ailab_bot.model.culprit import Check, Culprit
 from ailab_bot.model.culpritwire import culprit_from_row
 from ailab_bot.model.incident import Blame, Incident, Moved, Proof
 from ailab_bot.model.verdict import Explanation
-from ailab_bot.report.words import duration
+from ailab_bot.report.words import seconds
 
 FILE = "culprit.json"
 #: A range has at most some hundred commits, each with its blocks.
@@ -141,6 +141,6 @@ def _sentences(explanations: Sequence[Explanation]) -> list[str]:
     for each in explanations:
         for change in sorted(each.imports_added, key=lambda c: -c.seconds)[:_MOST_IMPORTS]:
             at = f" at {change.importer}" if change.importer else ""
-            cost = duration(change.seconds)
+            cost = seconds(change.seconds)
             found.append(f"{each.scenario} now imports {change.module}{at}: {cost} of it")
     return found

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ailab_bot.errors import AilabError, UserError
+from ailab_bot.flows.change import GATE
 from ailab_bot.flows.hosted import Clock, check_disk, fresh_folder, plan_here
 from ailab_bot.gh.actions import Surroundings, read_surroundings, say
 from ailab_bot.gh.client import CommitStatus, GitHub
@@ -160,11 +161,12 @@ def history_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
 
 def report_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """A protected branch was measured: decide, post the status of its commit."""
+    from ailab_bot.flows.incident import RELEASE
     from ailab_bot.flows.release import report_here
 
     around = read_surroundings(environ)
     done = report_here(around, environ, clock)
-    status = _tell(around, done)
+    status = _tell(around, done, RELEASE)
     _hand_over(around, done.records)
     return status
 
@@ -371,14 +373,14 @@ def _run_event(event: Event) -> WorkflowRunEvent:
     )
 
 
-def _tell(around: Surroundings, done: Published) -> int:
+def _tell(around: Surroundings, done: Published, context: str = GATE) -> int:
     from ailab_bot.model.wire import report_to_json
     from ailab_bot.report.summary import render_summary
 
     if done.conclusion is None:
         say("notice", f"Nothing was posted: {done.why}")
         return 0
-    say("notice", f"{done.conclusion.value}: {done.why}", "ailab/gate")
+    say("notice", f"{done.conclusion.value}: {done.why}", context)
     if done.warning:
         say("warning", done.warning)
     around.set_output("conclusion", done.conclusion.value)

@@ -110,6 +110,7 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
     watch = Watch(desk, settings.bot_id, run, branch, hook_of(environ), clock.sleep)
     followed = follow(watch, known, observed.steps)
     added = records_of_steps(followed.incidents, followed.steps, run, clock.now())
+    text = _with_numbers(watch, change, observed, followed, text, incomplete=incomplete)
     return Published(
         state,
         text,
@@ -118,6 +119,37 @@ def report_here(around: Surroundings, environ: Mapping[str, str], clock: Clock) 
         records=(*records, *added),
         summary=_summary(watch, change, report, observed, followed, state, series),
     )
+
+
+def _with_numbers(
+    watch: Watch,
+    change: ChangePlan,
+    observed: Observed,
+    followed: Followed,
+    text: str,
+    *,
+    incomplete: bool,
+) -> str:
+    """The status once more where incidents have got their issues since it was set."""
+    if not text.startswith(status.NO_GO):
+        return text
+    names = {each.id for each in observed.standing}
+    after = [each for each in followed.incidents if each.id in names]
+    numbered = _no_go(after, incomplete=incomplete)
+    if numbered == text:
+        return text
+    try:
+        sha, url = change.target.head, watch.run.url
+        set_gate(watch.desk, sha, Conclusion.FAILURE, numbered, url, context=RELEASE)
+    except GitHubError as error:
+        followed.notes.append(f"the status names no issue: {error.what}")
+        return text
+    return numbered
+
+
+def _no_go(standing: Sequence[Incident], *, incomplete: bool) -> str:
+    filed = [(each.issue, _short(each)) for each in standing if each.issue]
+    return status.release_no_go(filed, len(standing) - len(filed), complete=not incomplete)
 
 
 def _known_steps(
@@ -185,12 +217,9 @@ def verdict_of(
     """Go or no-go. An open incident says no, also where tonight's measurement does not know; one
     that was accepted does not; a scenario that fails, and one that is missing, speak as ever."""
     failing = any(failure.blocks_the_change for failure in report.failures)
-    standing = [(each.issue, _short(each)) for each in observed.standing]
+    standing = observed.standing
     if standing and mode is GateMode.ENFORCE and not failing:
-        filed = [each for each in standing if each[0]]
-        unfiled = len(standing) - len(filed)
-        text = status.release_no_go(filed, unfiled, complete=not incomplete)
-        return Conclusion.FAILURE, text
+        return Conclusion.FAILURE, _no_go(standing, incomplete=incomplete)
     accepted = bool(observed.accepted) and not failing and not standing
     state = gate_state(report.conclusion, mode, accepted=accepted, incomplete=incomplete)
     if accepted and state is Conclusion.SUCCESS:

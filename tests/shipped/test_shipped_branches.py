@@ -59,7 +59,8 @@ def test_the_sweep_ends_what_is_stale_and_leaves_what_is_alive(found: Founded) -
     (swept,) = works.all_of(SWEEP)
     assert swept.conclusion == "success", works.log
     assert works.gate(lost_report).state == "failure", "the report that was lost, from its trials"
-    assert swept.job("sweep").permissions == PROMISED[REPORT, "publish"], "as it takes its place"
+    as_publish = {**PROMISED[REPORT, "publish"], "issues": "write"}
+    assert swept.job("sweep").permissions == as_publish, "it takes its place, and sees to incidents"
     assert works.gate(dead).state == "error"
     assert works.gate(alive).state == "pending"
 
@@ -70,7 +71,7 @@ def test_a_push_to_a_release_branch_is_measured_against_the_commit_before(found:
     works.push("main", CLEAN)
     assert works.ran == [], "pushes to other branches are no release"
 
-    sha = works.push("release/1.0", FAILING)
+    (sha,) = works.push("release/1.0", FAILING)
     (run,) = works.all_of(RELEASE)
     assert run.conclusion == "success", works.log
     status = works.github.status(sha, "ailab/release")
@@ -90,7 +91,7 @@ def test_a_release_records_what_its_scenarios_touch_and_keeps_history_quick_to_r
 ) -> None:
     works = found("eager")
     git(works.origin, "branch", "release/1.0")
-    sha = works.push("release/1.0", CLEAN)
+    (sha,) = works.push("release/1.0", CLEAN)
     (run,) = works.all_of(RELEASE)
     assert run.job("measure/0").conclusion == "success", works.log
     assert run.job("history").conclusion == "success", works.log

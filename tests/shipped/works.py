@@ -75,6 +75,7 @@ class Works:
     handled: int = 0
     opened: dict[int, Opening] = field(default_factory=dict)
     groups: dict[str, MergeGroup] = field(default_factory=dict)
+    dispatched: int = 0
     numbers: Any = field(default_factory=lambda: itertools.count(700_001))
 
     def __post_init__(self) -> None:
@@ -120,12 +121,23 @@ class Works:
         self.deliver()
         return group
 
-    def push(self, branch: str, files: Mapping[str, str]) -> str:
-        """To a branch of the repository that is there."""
+    def push(
+        self, branch: str, *commits: Mapping[str, str], authors: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """Commits to a branch of the repository that is there. `authors`: whose accounts GitHub
+        knows theirs to be."""
         before = git(self.origin, "rev-parse", branch)
-        sha = self.sources.commit_on(branch, files)
-        self.github.push_branch(branch, sha, before)
-        self.deliver()
+        shas = tuple(self.sources.commit_on(branch, files) for files in commits)
+        for sha, author in zip(shas, authors, strict=False):
+            self.github.authors[sha] = self.github.user(author)
+        self._pushed(branch, shas[-1], before)
+        return shas
+
+    def merge(self, branch: str, ours: str) -> str:
+        """Somebody merges a branch that begins at the tip of `ours`."""
+        before, sha = (git(self.origin, "rev-parse", each) for each in (ours, branch))
+        git(self.origin, "branch", "--quiet", "--force", ours, sha)
+        self._pushed(ours, sha, before)
         return sha
 
     def timer(self, workflow: str) -> None:
@@ -177,6 +189,12 @@ class Works:
 
     # What GitHub does
 
+    def _pushed(self, branch: str, sha: str, before: str) -> None:
+        """Not before the commits were made: a release plan looks at no tag from after its run."""
+        self.github.now = max(self.github.now, datetime.now(UTC))
+        self.github.push_branch(branch, sha, before)
+        self.deliver()
+
     def deliver(self) -> None:
         """Until there is neither an event nor a queued run left."""
         while True:
@@ -193,6 +211,9 @@ class Works:
         if (delivery.name, delivery.action) in self.lose:
             return
         event = self._event(delivery)
+        if delivery.name == "workflow_dispatch":
+            self._dispatch(event)
+            return
         for path in sorted(self.sources.files(self._commit_of(event)).iterdir()):
             tree = self.language.workflow(path)
             if not starts(tree["on"], event):
@@ -203,6 +224,13 @@ class Works:
             run = self._begun(path.name, event)
             self.opened[run.id] = Opening(path, event, tree["name"])
             self._measure(run)
+
+    def _dispatch(self, event: Event) -> None:
+        """A run that was queued for it starts when it is its turn, with the file of its ref."""
+        started = self.github.dispatches[self.dispatched]
+        self.dispatched += 1
+        path = self.sources.files(event.sha) / started.workflow
+        self.opened[started.run.id] = Opening(path, event, self.language.workflow(path)["name"])
 
     def _follow(self, opening: Opening) -> None:
         """A run of a workflow that no other waits for; its artifacts can be asked for as well."""

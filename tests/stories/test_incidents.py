@@ -67,7 +67,7 @@ def test_a_slower_release_is_no_go_with_one_issue_and_a_search(guard: Guard) -> 
     status = guard.standing(sha)
     assert status.state == "failure"
     assert status.description is not None
-    assert status.description.startswith("No-go")
+    assert status.description.startswith("No-go: 1 open incident: #1 train +")
     (inputs,) = guard.dispatched()
     assert inputs["scenario"] == "train"
     assert (inputs["good"], inputs["bad"]) == (incident.good, sha)
