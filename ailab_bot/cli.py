@@ -137,7 +137,9 @@ def _bisect(arguments: argparse.Namespace) -> int:
     if found.ending is Ending.INTERRUPTED:
         _tell(f"ailab: interrupted; go on with --resume {folder}\n")
         return EXIT_INTERRUPTED
-    return EXIT_REGRESSION if found.ending.names_one else EXIT_FINE
+    if found.ending.names_one:
+        return EXIT_REGRESSION
+    return EXIT_FINE if found.ending.is_known else EXIT_RUNNER
 
 
 def _search_as_worker(

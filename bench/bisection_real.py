@@ -185,7 +185,7 @@ def search(case: Case, repository: Path, work: Path, options: list[str]) -> Row:
     start = time.perf_counter()
     result = subprocess.run([*words, "--json", str(document), *options], check=False)
     minutes = (time.perf_counter() - start) / 60
-    if result.returncode not in {0, 1} or not document.exists():
+    if result.returncode not in {0, 1, 3} or not document.exists():
         sys.exit(f"{case.name}: ailab bisect ended with {result.returncode}")
     commits = int(git(repository, "rev-list", "--count", "--first-parent",
                       f"{case.good}..{case.bad}"))  # fmt: skip

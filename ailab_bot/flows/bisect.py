@@ -8,9 +8,9 @@ machines measure with --worker, and what they leave counts with --earlier.
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,8 @@ from ailab_bot.flows.definitions import Definitions
 from ailab_bot.flows.finding import Subject, found_of, reproduce
 from ailab_bot.flows.parcels import Asked, merge, read_folders
 from ailab_bot.flows.policy import policy_of
+from ailab_bot.flows.refusal import refusal_of
+from ailab_bot.flows.search_folder import STATE, SearchFolder, begin, locked, take_up
 from ailab_bot.flows.seeking import CAPACITY_BLOCKS, Range, Search
 from ailab_bot.flows.stand import Stand, Work
 from ailab_bot.flows.suspicion import scores_of
@@ -31,19 +33,15 @@ from ailab_bot.measure.cores import choose_cores
 from ailab_bot.measure.environment import interpreter, which_python
 from ailab_bot.measure.git import open_repository
 from ailab_bot.measure.ranges import read_range
-from ailab_bot.model import strictjson
-from ailab_bot.model.culprit import Culprit, Ending, RangeCommit
+from ailab_bot.model.culprit import Check, Culprit, Ending, RangeCommit
 from ailab_bot.model.exchange import fingerprint
 from ailab_bot.model.report import Commit
 from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.search import Evidence, Quest, WorkerResult
-from ailab_bot.model.searchwire import evidence_from_row, evidence_to_row
 from ailab_bot.report.progress import Progress
 from ailab_bot.stats.attribution import mixed_prior
 
 __all__ = ["CAPACITY_BLOCKS", "BisectRequest", "find_culprit", "prior_of", "search_as_worker"]
-
-_STATE = "search.json"
 
 
 @dataclass(frozen=True)
@@ -95,27 +93,60 @@ def find_culprit(request: BisectRequest, progress: Progress) -> tuple[Culprit, P
     what it knows until then is returned.
     """
     question = _look_up(request)
-    folder, seed, earlier = _begin(request, question)
-    progress.note(f"every trial goes to {folder}; --resume goes on from there")
-    work = replace(question.work, seed=seed)
+    if request.resume is None:
+        folder = begin(question.work, question.quest, request.seed, question.earlier)
+    else:
+        folder = take_up(request.resume, question.work, question.quest, request.seed)
+    with locked(folder.path):
+        return _find(request, question, folder, progress), folder.path
+
+
+def _find(
+    request: BisectRequest, question: _Question, folder: SearchFolder, progress: Progress
+) -> Culprit:
+    """Who is refused is not the end: the search goes on while it has blocks left."""
+    progress.note(f"every trial goes to {folder.path}; --resume goes on from there")
+    work = replace(question.work, seed=folder.seed)
     deadline_s = None if request.minutes is None else time.monotonic() + request.minutes * 60
     prior = prior_of(work, question.definitions, question.commits, progress)
     range_ = Range(question.commits, work.limits, prior, request.blocks)
-    with Stand(work, folder / "range", progress) as stand:
-        search = Search(range_, stand, progress.note, earlier, deadline_s=deadline_s)
-        belief = search.run()
-    subject = Subject(
-        work.scenario.id, work.metric, question.good, question.bad, _reproduce(request, work, seed)
-    )
-    found = found_of(subject, range_, search.evidence, belief)
-    found = replace(found, notes=tuple(dirty_note(work.repository)))
-    if search.late and found.ending is Ending.INTERRUPTED:
-        reason = f"The time was up (--minutes) after {belief.blocks:g} blocks; --resume goes on."
-        found = replace(found, ending=Ending.CAPACITY, reason=reason)
-    if search.interrupted and found.ending.names_one:
-        found = found.nobody(Ending.INTERRUPTED, UNCHECKED)
-    confirmation = Confirmation(work, folder, progress, question.also, request.blocks, deadline_s)
-    return confirmation.run(found, check=request.check), folder
+    command = _reproduce(request, work, folder.seed)
+    subject = Subject(work.scenario.id, work.metric, question.good, question.bad, command)
+    earlier, refused = folder.earlier, dict[str, tuple[Check, ...]]()
+    while True:
+        with Stand(work, folder.path / "range", progress) as stand:
+            search = Search(range_, stand, progress.note, earlier, deadline_s=deadline_s)
+            belief = search.run()
+        found = _noted(found_of(subject, range_, search.evidence, belief), work)
+        if search.late and range_.goes_on(search.evidence, belief):
+            count = f"{belief.blocks:g} blocks"
+            reason = f"The time was up (--minutes) after {count}; --resume goes on."
+            found = found.nobody(Ending.CAPACITY, reason)
+        if search.interrupted and found.ending.names_one:
+            found = found.nobody(Ending.INTERRUPTED, UNCHECKED)
+        confirmation = Confirmation(
+            work, folder.path, progress, question.also, request.blocks, deadline_s,
+            refusals=earlier.refusals,
+        )  # fmt: skip
+        found = confirmation.run(found, check=request.check)
+        measured = confirmation.inside + Counter(each.sha for each in search.evidence.blocks)
+        refusal = refusal_of(found, work.policy, measured)
+        if refusal is None:
+            suspect = found.suspects[0].sha if found.suspects else ""
+            return found if found.checks else replace(found, checks=refused.get(suspect, ()))
+        refused[refusal.sha] = found.checks
+        earlier = replace(earlier, spent_s=found.runner_seconds).refusing(refusal)
+        folder.refused(earlier.refusals)
+        if replace(search.evidence, refusals=earlier.refusals).spent_blocks >= request.blocks:
+            return found
+        progress.note(
+            f"{refusal.sha[:9]} was suspected, but {refusal.blocks} fresh blocks against its "
+            "parent did not confirm it; searching on"
+        )
+
+
+def _noted(found: Culprit, work: Work) -> Culprit:
+    return replace(found, notes=(*dirty_note(work.repository), *found.notes))
 
 
 def search_as_worker(request: BisectRequest, progress: Progress) -> tuple[WorkerResult, Path]:
@@ -127,7 +158,7 @@ def search_as_worker(request: BisectRequest, progress: Progress) -> tuple[Worker
     prior = prior_of(work, question.definitions, question.commits, progress)
     range_ = Range(question.commits, work.limits, prior, request.blocks)
     out = request.out or Path(f"ailab-search-{number}").absolute()
-    if (out / _STATE).exists():
+    if (out / STATE).exists():
         raise UserError(
             f"{out} holds what a worker measured",
             why="It would be written over, and would not count any more.",
@@ -143,7 +174,7 @@ def prior_of(
     work: Work, definitions: Definitions, commits: Sequence[RangeCommit], progress: Progress
 ) -> tuple[float, ...]:
     """Of what footprints say of each commit; empty, which is all alike, where there are none."""
-    scores = scores_of(work.repository, definitions, work.scenario, commits)
+    scores = scores_of(work.repository, definitions, work.scenario, commits, progress.note)
     if not scores:
         return ()
     apart = sum(score <= 0 for score in scores)
@@ -216,47 +247,6 @@ def _python(asked: str | None, configured: str | None) -> str:
             advice="Name a Python that is there, or leave --python out.",
         )
     return str(path.absolute())
-
-
-# --- a search that can be taken up again -------------------------------------------------------
-
-
-def _begin(request: BisectRequest, question: _Question) -> tuple[Path, int, Evidence]:
-    """A new run's folder, seed and what is known, or those to go on with; UserError where that was
-    another search."""
-    quest = question.quest
-    asked = {"good": quest.good, "bad": quest.bad, "scenario": quest.scenario}
-    definition = fingerprint(question.work.scenario)
-    if request.resume is None:
-        folder = new_run_folder()
-        seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-        state = {**asked, "metric": quest.metric, "definition": definition, "seed": seed}
-        if question.earlier.trials:
-            state["earlier"] = evidence_to_row(question.earlier)
-        (folder / _STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
-        return folder, seed, question.earlier
-    try:
-        before = strictjson.load_object((request.resume / _STATE).read_text(encoding="utf-8"))
-        seed = strictjson.whole(before.get("seed"), "seed", most=2**31)
-        known = before.get("earlier")
-        earlier = Evidence() if known is None else evidence_from_row(known)
-    except (OSError, ValueError, strictjson.BadJsonError) as error:
-        raise UserError(
-            f"no search can be taken up in {request.resume}",
-            why=str(error),
-            advice="Name the folder that the interrupted search told, or start without --resume.",
-        ) from error
-    later = {"metric": quest.metric, "definition": definition}
-    asked |= {name: value for name, value in later.items() if name in before}
-    differs = [name for name, value in asked.items() if before.get(name) != value]
-    if differs:
-        raise UserError(
-            f"the search in {request.resume} was another one",
-            why=f"Its {differs[0]} is {before.get(differs[0])}, not {asked[differs[0]]}.",
-            advice="Give the same GOOD, BAD and --scenario as it was defined, or start without "
-            "--resume.",
-        )
-    return request.resume, seed, earlier
 
 
 def _reproduce(request: BisectRequest, work: Work, seed: int) -> str:

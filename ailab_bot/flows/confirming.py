@@ -8,6 +8,7 @@ same two commits. Refuses to blame a commit that its parent does not clear.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +18,7 @@ from ailab_bot.errors import AilabError
 from ailab_bot.flows.arms import Job, measure_arms
 from ailab_bot.flows.finding import ENDINGS
 from ailab_bot.flows.measurement import TrialLog
+from ailab_bot.flows.refusal import again, is_settled
 from ailab_bot.flows.seeking import CAPACITY_BLOCKS, Range, Search
 from ailab_bot.flows.stand import Stand, Work, read_trials
 from ailab_bot.judge import judge
@@ -24,9 +26,9 @@ from ailab_bot.measure.ranges import DEEPEST, read_inside, without
 from ailab_bot.model.culprit import Check, Culprit, Ending
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.scenario import Scenario
-from ailab_bot.model.search import Part
+from ailab_bot.model.search import Evidence, Part, Refusal
 from ailab_bot.model.trial import Arm, Trial
-from ailab_bot.model.verdict import Explanation, Stopped, Verdict, VerdictKind
+from ailab_bot.model.verdict import Explanation, Verdict, VerdictKind
 from ailab_bot.report.progress import Progress
 
 PARENT, TIP = "against its parent", "BAD without it"
@@ -34,6 +36,7 @@ UNCHECKED = "Interrupted before the suspect was compared with its parent: it is 
 UNFINISHED = (
     "Interrupted while the suspect was being confirmed: what was decided of it so far is below."
 )
+NOT_CHECKED = "Nothing was confirmed (--no-check): it was not compared with its parent."
 #: However late it is, a comparison gets this long: less decides nothing.
 _LEAST_S = 120.0
 
@@ -50,6 +53,7 @@ def _keep_nothing(part: Part, base: str, head: str, trials: Sequence[Trial]) -> 
 class Confirmation:
     """What confirming needs. `also`: other scenarios that regressed together. `deadline_s`: by
     time.monotonic(), None: no limit. `keep` gets every trial with the commits that it compares.
+    `refusals`: of suspects that did not hold before. `inside`: counts blocks of a merge's commits.
     """
 
     work: Work
@@ -59,6 +63,8 @@ class Confirmation:
     blocks: int = CAPACITY_BLOCKS
     deadline_s: float | None = None
     keep: KeepPart = field(default=_keep_nothing)
+    refusals: tuple[Refusal, ...] = ()
+    inside: Counter[str] = field(default_factory=Counter)
 
     def run(self, found: Culprit, *, check: bool = True) -> Culprit:
         """The same, with the merge's own commit, the checks and what they say."""
@@ -68,7 +74,7 @@ class Confirmation:
             found = self._inside(found)
         except KeyboardInterrupt:
             return found.nobody(Ending.INTERRUPTED, UNCHECKED)
-        return self._confirmed(found) if check else found
+        return self._confirmed(found) if check else _noted(found, NOT_CHECKED)
 
     # --- inside a merge ------------------------------------------------------------------------
 
@@ -98,11 +104,13 @@ class Confirmation:
         folder = self.folder / f"inside-{merge.sha[:12]}"
         with Stand(own, folder, self.progress, partial(self.keep, Part.INSIDE)) as stand:
             range_ = Range(commits, own.limits, capacity=self.blocks)
-            search = Search(range_, stand, self.progress.note, deadline_s=self._half_way())
+            earlier = Evidence(refusals=self.refusals)
+            search = Search(range_, stand, self.progress.note, earlier, deadline_s=self._half_way())
             try:
                 belief = search.run()
             except AilabError as error:
                 return _noted(found, f"Inside the merge nothing could be measured: {error.what}.")
+        self.inside.update(block.sha for block in stand.in_order())
         if search.interrupted:
             raise KeyboardInterrupt
         found = replace(
@@ -139,6 +147,8 @@ class Confirmation:
         suspect = found.culprit
         if suspect is None or not suspect.parents:
             return found.nobody(Ending.UNCONFIRMED, "It has no parent to be compared with.")
+        if suspect.sha in {each.sha for each in self.refusals}:
+            return again(found)
         parent, own = suspect.parents[0], (self.work.scenario,)
         try:
             checks, explained, found = self._compare(
@@ -207,8 +217,10 @@ class Confirmation:
         for path in known:
             trials = read_trials(path)
             before = checks_of(trials, {})
-            if all(each.verdict and each.verdict.stopped is Stopped.DECIDED for each in before):
+            if all(each.verdict and is_settled(each.verdict, self.work.policy) for each in before):
                 return before, (), replace(found, trials=found.trials + len(trials))
+        whom = f"{head[:9]} " if what == PARENT else ""
+        self.progress.note(f"fresh blocks: {whom}{what} (base {base[:9]})")
         log = TrialLog(self.folder / f"{name}{f'-{len(known) + 1}' if known else ''}.jsonl")
         lost, explanations, spent_s = self._measure(log, base, head, scenarios, alone=not named)
         spent = replace(

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ailab_bot.flows.refusal import notes_of
 from ailab_bot.flows.seeking import Range
-from ailab_bot.model.culprit import Culprit, Ending, Measured
+from ailab_bot.model.culprit import Culprit, Ending, Measured, RangeCommit
 from ailab_bot.model.report import Commit
 from ailab_bot.model.search import Evidence
 from ailab_bot.model.verdict import Interval
@@ -67,7 +69,7 @@ def found_of(subject: Subject, range_: Range, evidence: Evidence, belief: Attrib
         good=subject.good,
         bad=subject.bad,
         ending=ending,
-        reason=reason_of(ending, belief, len(evidence.skipped)),
+        reason=reason_of(ending, belief, _left_out(groups, evidence)),
         culprit=culprit,
         suspects=tuple(groups[0]) if groups and ending is Ending.AMBIGUOUS else (),
         reverted=tuple(commits[group[0] - 1] for group in belief.reverted if group),
@@ -79,12 +81,18 @@ def found_of(subject: Subject, range_: Range, evidence: Evidence, belief: Attrib
             Measured(each.sha, effects[each.sha]) for each in commits if each.sha in effects
         ),
         skipped=dict(evidence.skipped),
-        effect=belief.tip_effect,
+        effect=belief.tip_effect if interval else None,  # BAD was not measured yet
         interval=Interval(*interval) if interval else None,
         trials=evidence.trials,
         runner_seconds=evidence.spent_s,
+        notes=notes_of(evidence.refusals),
         reproduce=subject.reproduce,
     )
+
+
+def _left_out(groups: Sequence[Sequence[RangeCommit]], evidence: Evidence) -> int:
+    """Of the commits that nothing tells apart."""
+    return sum(each.sha in evidence.skipped for each in groups[0]) if groups else 0
 
 
 def failed(subject: Subject, reason: str, evidence: Evidence | None = None) -> Culprit:

@@ -139,6 +139,7 @@ def joined(one: Evidence, other: Evidence) -> Evidence:
         {**one.skipped, **other.skipped},
         one.trials + other.trials,
         one.spent_s + other.spent_s,
+        (*one.refusals, *other.refusals),
     )
 
 

@@ -2,27 +2,30 @@
 
 A pure function of the parcels, so the job that plans a round and the one that decides after it
 agree. A worker that is lost costs what it measured; two rounds in a row that brought nothing end
-the search, as does a finish that came to no end twice. What a finish confirmed is judged again
-here, from its raw trials, and its commits are taken from the clone.
+the search, as does a finish that came to no end twice. Where a finish refuses who is suspected,
+further rounds look on, until somebody holds or the capacity is spent. What a finish confirmed is
+judged again here, from its raw trials, and its commits are taken from the clone.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ailab_bot.flows.confirming import PARENT, TIP, check_of, concluded
 from ailab_bot.flows.finding import ENDINGS, Subject, failed, found_of
 from ailab_bot.flows.parcels import Asked, Parcel, checked_trials, merge
+from ailab_bot.flows.refusal import again, refusal_of
 from ailab_bot.flows.seeking import Range
 from ailab_bot.measure.git import Repository
 from ailab_bot.measure.ranges import brought_by
 from ailab_bot.model.culprit import Check, Culprit, Ending, RangeCommit
 from ailab_bot.model.policy import Policy
 from ailab_bot.model.scenario import Scenario
-from ailab_bot.model.search import Evidence, Phase
+from ailab_bot.model.search import Evidence, Part, Phase, Refusal
 from ailab_bot.model.verdict import VerdictKind
-from ailab_bot.stats.attribution import Attribution, Outcome
+from ailab_bot.stats.attribution import Attribution
 
 #: Rounds of one search, its finish counted.
 MOST_ROUNDS = 12
@@ -58,42 +61,77 @@ def standing_of(ground: Ground, rounds: Sequence[Sequence[Parcel]]) -> Standing:
         merge([parcel for own in rounds[:count] for parcel in own], ground.asked)
         for count in range(len(rounds) + 1)
     ]
-    count, belief = 0, ground.range.belief(known[0])
-    while belief.outcome is Outcome.OPEN and count < len(rounds):
+    begun, refusals = 0, tuple[Refusal, ...]()
+    while True:
+        standing, refusal, begun = _stage(ground, rounds, known, refusals, begun)
+        if refusal is None:
+            return standing
+        refusals = (*refusals, refusal)
+
+
+def _stage(
+    ground: Ground,
+    rounds: Sequence[Sequence[Parcel]],
+    known: Sequence[Evidence],
+    refusals: tuple[Refusal, ...],
+    begun: int,
+) -> tuple[Standing, Refusal | None, int]:
+    """From round `begun` until somebody is suspected and compared. Where that refuses them, and
+    there is capacity left, the refusal and the round after it."""
+    range_ = ground.range
+    count = begun
+    while True:
+        evidence = replace(known[count], refusals=refusals)
+        belief = range_.belief(evidence)
+        if count == len(rounds) or not range_.goes_on(evidence, belief):
+            break
         count += 1
-        belief = ground.range.belief(known[count])
-    standing = Standing(known[-1], belief)
-    if belief.outcome is Outcome.OPEN:
-        return _go_on(ground, rounds, known, standing)
+    standing = Standing(replace(known[-1], refusals=refusals), belief)
+    if range_.goes_on(evidence, belief):
+        return _go_on(ground, rounds[begun:], known[begun:], len(rounds), standing), None, count
     found = replace(
-        found_of(ground.subject, ground.range, known[count], belief),
+        found_of(ground.subject, range_, evidence, belief),
         trials=known[-1].trials,
         runner_seconds=known[-1].spent_s,
     )
     if not ENDINGS[belief.outcome].names_one:
-        return replace(standing, found=found)
+        return replace(standing, found=found), None, count
+    if found.culprit and found.culprit.sha in {each.sha for each in refusals}:
+        return replace(standing, found=again(found)), None, count
     finishes = rounds[count:]
-    for parcel in (parcel for own in finishes for parcel in own):
-        confirmed = _confirmed(ground, found, parcel)
-        if confirmed is not None:
-            return replace(standing, found=confirmed)
+    for number, own in enumerate(finishes, count + 1):
+        for parcel in own:
+            confirmed = _confirmed(ground, found, parcel, refusals)
+            if confirmed is None:
+                continue
+            refusal = refusal_of(confirmed, ground.policy, _measured(evidence, parcel))
+            spent = evidence.spent_blocks + (refusal.blocks if refusal else 0)
+            ends = refusal is None or spent >= range_.capacity
+            return replace(standing, found=confirmed), None if ends else refusal, number
     if len(finishes) < _MOST_IN_VAIN and len(rounds) < MOST_ROUNDS:
-        return replace(standing, phase=Phase.FINISH)
+        return replace(standing, phase=Phase.FINISH), None, count
     suspect = found.culprit.sha[:12] if found.culprit else "A commit"
     reason = (
         f"{suspect} is suspected, but could not be compared with its parent "
         f"({_why(finishes) or 'no result arrived from its runner'}): nobody is blamed."
     )
-    return replace(standing, found=found.nobody(Ending.FAILED, reason))
+    return replace(standing, found=found.nobody(Ending.FAILED, reason)), None, count
+
+
+def _measured(evidence: Evidence, parcel: Parcel) -> Counter[str]:
+    """Blocks of each commit, those inside a merge counted; they are measured anew each time."""
+    inside = {(head, t.block) for part, _, head, t in parcel.lines if part is Part.INSIDE}
+    return Counter([*(each.sha for each in evidence.blocks), *(head for head, _ in inside)])
 
 
 def _go_on(
     ground: Ground,
     rounds: Sequence[Sequence[Parcel]],
     known: Sequence[Evidence],
+    count: int,
     standing: Standing,
 ) -> Standing:
-    """Another round, unless that would be as the last ones were."""
+    """Another round, unless that would be as the last ones were. `count`: of all rounds so far."""
     vain = 0
     for before, after in zip(reversed(known[:-1]), reversed(known[1:]), strict=True):
         if len(after.blocks) > len(before.blocks) or set(after.skipped) - set(before.skipped):
@@ -105,11 +143,11 @@ def _go_on(
         why = _why(rounds[-vain:]) or "no result arrived from its runners"
         reason = f"The range could not be measured: {why}."
         return replace(standing, found=failed(ground.subject, reason, standing.evidence))
-    if len(rounds) < MOST_ROUNDS:
+    if count < MOST_ROUNDS:
         return replace(standing, phase=Phase.SEARCH)
     found = found_of(ground.subject, ground.range, standing.evidence, standing.belief)
     reason = f"The limit was {MOST_ROUNDS} rounds; the likeliest commits are below."
-    return replace(standing, found=replace(found, ending=Ending.CAPACITY, reason=reason))
+    return replace(standing, found=found.nobody(Ending.CAPACITY, reason))
 
 
 def _why(rounds: Sequence[Sequence[Parcel]]) -> str:
@@ -121,7 +159,9 @@ def _why(rounds: Sequence[Sequence[Parcel]]) -> str:
 # --- what a finish brought ---------------------------------------------------------------------
 
 
-def _confirmed(ground: Ground, found: Culprit, parcel: Parcel) -> Culprit | None:
+def _confirmed(
+    ground: Ground, found: Culprit, parcel: Parcel, refusals: Sequence[Refusal]
+) -> Culprit | None:
     """The end that the finish says, where its own trials and the clone say so, too."""
     told = parcel.result.found
     if told is None or told.ending is Ending.INTERRUPTED:
@@ -129,6 +169,8 @@ def _confirmed(ground: Ground, found: Culprit, parcel: Parcel) -> Culprit | None
     commit, inside = _commit(ground, found, told)
     if commit is None or not commit.parents:
         return None
+    if commit.sha in {each.sha for each in refusals}:
+        return again(replace(found, culprit=commit, inside=inside))
     parent = commit.parents[0]
     quest, scenario, policy = ground.asked.quest, ground.asked.scenario, ground.policy
 
@@ -162,7 +204,7 @@ def _confirmed(ground: Ground, found: Culprit, parcel: Parcel) -> Culprit | None
         checks=tuple(checks),
         others=tuple(others),
         explanations=tuple(e for e in told.explanations if e.scenario in names),
-        notes=(*found.notes, *told.notes),
+        notes=tuple(dict.fromkeys((*found.notes, *told.notes))),
     )
     return concluded(found)
 

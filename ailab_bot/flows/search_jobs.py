@@ -124,7 +124,7 @@ def tasks_of(inputs: Inputs, standing: Standing, survey: Survey) -> list[Task]:
     if standing.phase is None:
         return []
     finishing, pool = standing.phase is Phase.FINISH, survey.pool
-    left = max(survey.ground.range.capacity - len(standing.evidence.blocks), 1)
+    left = max(survey.ground.range.capacity - standing.evidence.spent_blocks, 1)
     count = 1 if finishing else min(pool.count, MOST_WORKERS, left)
     minutes = FINISH_MINUTES if finishing else SEARCH_MINUTES
     quest, definitions = inputs.quest, survey.definitions.sha

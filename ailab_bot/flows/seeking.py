@@ -6,6 +6,7 @@ What other workers measured counts from the start. Refuses to name anybody: it e
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -57,7 +58,7 @@ class Range:
             bias_sd=bias_sd_of(self.limits),
             prior=self.prior,
             skipped=frozenset(skipped),
-            capacity=self.capacity,
+            capacity=max(self.capacity - evidence.spent_blocks + len(evidence.blocks), 1),
         )
 
     def measurements(self, blocks: Sequence[SeenBlock]) -> list[Measurement]:
@@ -70,6 +71,22 @@ class Range:
 
     def belief(self, evidence: Evidence) -> Attribution:
         return attribute(self.question(evidence), self.measurements(evidence.blocks))
+
+    def wanting(self, evidence: Evidence) -> list[int]:
+        """Numbers of the commits that need further blocks, after a suspicion was refused."""
+        seen = Counter(block.sha for block in evidence.blocks)
+        short = {
+            sha
+            for refusal in evidence.refusals
+            for sha, count in refusal.needed.items()
+            if seen[sha] < count and sha not in evidence.skipped
+        }
+        return [number for number, each in enumerate(self.commits, 1) if each.sha in short]
+
+    def goes_on(self, evidence: Evidence, belief: Attribution) -> bool:
+        """Whether more is to be measured before anybody is suspected."""
+        left = evidence.spent_blocks < self.capacity
+        return belief.outcome is Outcome.OPEN or (left and bool(self.wanting(evidence)))
 
 
 def bias_sd_of(limits: Limits) -> float:
@@ -102,7 +119,7 @@ class Search:
         BAD does not run."""
         found, done = self.belief(), 0
         try:
-            while found.outcome is Outcome.OPEN or done < self.least:
+            while self.range.goes_on(self.evidence, found) or done < self.least:
                 if self._is_late():
                     self.late = True
                     break
@@ -137,6 +154,8 @@ class Search:
             for each in self.range.commits
         ]
         evidence = self.evidence
+        if wanting := self.range.wanting(evidence):
+            return wanting[self.place % len(wanting)]
         rows = self.range.measurements(evidence.blocks)
         return next_commits(self.range.question(evidence), rows, costs, self.runners)[self.place]
 

@@ -30,6 +30,7 @@ from ailab_bot.model.scenario import Scenario
 from ailab_bot.model.search import SeenBlock
 from ailab_bot.model.trial import Arm, Outcome, Trial
 from ailab_bot.model.wire import parse_trials
+from ailab_bot.report.culprit import InOwnWords
 from ailab_bot.report.progress import Progress
 from ailab_bot.report.words import clean
 
@@ -37,8 +38,11 @@ from ailab_bot.report.words import clean
 MOST_OPEN = 8
 #: So often a commit's blocks may fail before its first whole one.
 _MOST_FAILURES = 2
-#: Blocks that a busy machine may spoil in a row before one counts all the same.
+#: So often one block may be spoilt by a busy machine before it counts all the same.
 _MOST_DISTURBED = 5
+#: Blocks in a row to which that happened: then the machine never gets quiet, and each is measured
+#: once.
+_MOST_RESTLESS = 3
 #: Base, head, and the trials that compare them.
 Keep = Callable[[str, str, Sequence[Trial]], None]
 
@@ -91,6 +95,7 @@ class Stand:
     _order: list[tuple[int, str, int]] = field(default_factory=list)
     _session: int = 1
     _opened_good: bool = False
+    _restless: int = 0
 
     def __enter__(self) -> Stand:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -162,13 +167,7 @@ class Stand:
             log = self._log(sha)
             before = len(self.effects(sha))
             number = _next_block(log)
-            for _ in range(_MOST_DISTURBED):
-                if run_block(bench, log, self.progress, number):
-                    break
-            else:
-                if bench.gate is not None:
-                    bench.gate.hurry()
-                run_block(bench, log, self.progress, number)
+            self._run(bench, log, number)
             effects = self.effects(sha)
             if len(effects) > before:
                 self._note_order(sha, number)
@@ -179,6 +178,24 @@ class Stand:
             self.spent_s += time.monotonic() - started
             if new := self._log(sha).trials[kept:]:
                 self.keep(self.work.good, sha, new)
+
+    def _run(self, bench: Bench, log: TrialLog, number: int) -> None:
+        """Again while other work disturbs it, unless that never ends."""
+        if self._restless < _MOST_RESTLESS:
+            for _ in range(_MOST_DISTURBED):
+                if run_block(bench, log, self.progress, number):
+                    if bench.gate is None or bench.gate.disturbance is None:
+                        self._restless = 0
+                    return
+            self._restless += 1
+            if self._restless == _MOST_RESTLESS:
+                self.progress.note(
+                    f"the machine was not quiet for {_MOST_RESTLESS} blocks in a row: from here on "
+                    "each is measured once, and it takes more of them to be certain"
+                )
+        if bench.gate is not None:
+            bench.gate.hurry()
+        run_block(bench, log, self.progress, number)
 
     def _note_order(self, sha: str, number: int) -> None:
         self._order.append((self._session, sha, number))
@@ -208,7 +225,7 @@ class Stand:
             bench = self._prepared(sha, stack)
             log = self._log(sha)
             warm = TrialLog(self.folder / _DISCARDED)
-            if warm_up(bench, warm, self.progress):
+            if warm_up(bench, warm, self._own_words(sha)):
                 number = _next_block(log)  # block 0 may be there from before
                 for trial in warm.trials:
                     log.append(replace(trial, block=number))
@@ -222,7 +239,7 @@ class Stand:
         place = self._workplace(shas, stack)
         environments = {}
         for arm in (Arm.BASE, Arm.HEAD):
-            self.progress.activity(work.scenario.id, f"preparing {shas[arm][:12]}")
+            self._own_words(sha).activity(work.scenario.id, f"preparing {arm.value}")
             source = Source(work.repository, shas[arm], place.checkout(arm))
             try:
                 environments[arm] = prepare(work.scenario, source, work.python, cache_folder())
@@ -237,6 +254,9 @@ class Stand:
             work.scenario, environments, place, work.seed, work.policy, 1, None, work.cores,
             work.noise.threads, gate, machine_class(), until_known=False,
         )  # fmt: skip
+
+    def _own_words(self, sha: str) -> Progress:
+        return InOwnWords(self.progress, sha[:9], lasting=bool(self.work.scenario.setup))
 
     def _workplace(self, shas: Mapping[Arm, str], stack: contextlib.ExitStack) -> Workplace:
         """CannotMeasureError where the commit cannot be checked out and GOOD could."""
@@ -290,8 +310,8 @@ def _advice(trial: Trial) -> str:
     if trial.failure is not None and trial.failure.reason.startswith("cannot start"):
         return trial.failure.advice
     return (
-        "Take a GOOD commit at which it runs: the scenario is read from the work tree, the "
-        "measured code from the commit."
+        "Take a GOOD commit at which it runs, or name a --python (or a `setup` in the scenario) "
+        "that has what it needs: the scenario is read from the work tree, the code from the commit."
     )
 
 

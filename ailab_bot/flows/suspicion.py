@@ -6,7 +6,7 @@ adds calls where it runs is more likely. A prior and never a proof: every commit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from ailab_bot.errors import AilabError
@@ -20,6 +20,8 @@ from ailab_bot.model.scenario import Scenario
 
 #: Longer ranges are not asked about: each commit takes a tenth of a second and more.
 MOST_COMMITS = 300
+#: More of them take longer than one waits without a word.
+_MANY = 20
 
 
 def scores_of(
@@ -27,18 +29,21 @@ def scores_of(
     definitions: Definitions,
     scenario: Scenario,
     commits: Sequence[RangeCommit],
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[float, ...]:
     """Of each commit the probability that it moves the scenario; empty where nothing is known."""
     if len(commits) > MOST_COMMITS or not all(commit.parents for commit in commits):
         return ()
     known = known_here(repository, definitions, datetime.now(UTC))
     open_ = (Choice(scenario.id, taken=True, reason="", rule=Why.TIER),)
-    scores = []
+    scores: list[float] = []
     for commit in commits:
         try:
             evidence = known.evidence(commit.parents[0], commit.sha)
             if evidence is None:
                 return ()
+            if not scores and len(commits) > _MANY:
+                tell(f"reading what {len(commits)} commits touch")
             (choice,) = select_scenarios(
                 open_,
                 definitions,

@@ -58,8 +58,8 @@ def run_worker(
     finishing = place.phase is Phase.FINISH
     share = range_.capacity
     if not finishing:  # all of them together may spend what is left
-        left = max(range_.capacity - len(earlier.blocks), 0)
-        share = len(earlier.blocks) + max(-(-left // place.of), place.least)
+        left = max(range_.capacity - earlier.spent_blocks, 0)
+        share = earlier.spent_blocks + max(-(-left // place.of), place.least)
     own = replace(range_, capacity=share)
     result = WorkerResult(quest, place.index, place.of, work.seed, fingerprint(work.scenario))
     with Stand(work, folder / "range", progress, partial(sheet.keep, Part.RANGE)) as stand:
@@ -80,8 +80,9 @@ def run_worker(
         )  # fmt: skip
         found = found_of(subject, own, search.evidence, belief)
         confirmation = Confirmation(
-            work, folder, progress, tuple(also), deadline_s=deadline_s, keep=sheet.keep
-        )
+            work, folder, progress, tuple(also), deadline_s=deadline_s, keep=sheet.keep,
+            refusals=earlier.refusals,
+        )  # fmt: skip
         found, failed = _confirmed(confirmation, found)
         result = replace(
             result, found=found, interrupted=found.ending is Ending.INTERRUPTED,

@@ -50,6 +50,11 @@ class Ending(StrEnum):
     def names_one(self) -> bool:
         return self in {Ending.FOUND, Ending.SEVERAL, Ending.REINTRODUCED}
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the search has its answer; otherwise it is incomplete."""
+        return self.names_one or self in {Ending.NO_CULPRIT, Ending.REVERTED}
+
 
 @dataclass(frozen=True)
 class Measured:

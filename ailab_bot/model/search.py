@@ -7,7 +7,7 @@ together before the next round begins.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ailab_bot.model.culprit import Culprit
@@ -76,6 +76,16 @@ class SeenBlock:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A suspect whose comparison with its parent did not hold. `blocks`: what that took. `needed`:
+    by SHA, the blocks that it and its parent must have before anybody is suspected again."""
+
+    sha: str
+    blocks: int
+    needed: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What is known of a range. `blocks`: in the order in which beliefs take them in, for every
     machine as they ran. `skipped`: why a commit cannot be measured."""
@@ -84,6 +94,17 @@ class Evidence:
     skipped: Mapping[str, str] = field(default_factory=dict)
     trials: int = 0
     spent_s: float = 0.0
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def spent_blocks(self) -> int:
+        """Of the search's capacity: what it took to refuse somebody counts, too."""
+        return len(self.blocks) + sum(each.blocks for each in self.refusals)
+
+    def refusing(self, *more: Refusal) -> Evidence:
+        """The same, and these refusals with their trials."""
+        trials = self.trials + 2 * sum(each.blocks for each in more)
+        return replace(self, refusals=(*self.refusals, *more), trials=trials)
 
     def effects(self) -> dict[str, list[SeenBlock]]:
         found: dict[str, list[SeenBlock]] = {}

@@ -13,7 +13,16 @@ from dataclasses import asdict
 from ailab_bot.errors import UserError
 from ailab_bot.model import strictjson as read
 from ailab_bot.model.culpritwire import culprit_from_row, culprit_to_json
-from ailab_bot.model.search import Evidence, Part, Phase, Quest, SeenBlock, Task, WorkerResult
+from ailab_bot.model.search import (
+    Evidence,
+    Part,
+    Phase,
+    Quest,
+    Refusal,
+    SeenBlock,
+    Task,
+    WorkerResult,
+)
 from ailab_bot.model.strictjson import Json
 from ailab_bot.model.trial import Trial
 from ailab_bot.model.wire import parse_trials, trial_to_json
@@ -30,6 +39,8 @@ _MOST_BLOCKS = 5000
 _MOST_MACHINES = 1000
 #: Commits that cannot be measured, and characters of each reason.
 MOST_SKIPPED, LONGEST_REASON = 500, 300
+#: Suspects that were refused, and commits of which each asks more blocks.
+_MOST_REFUSALS, _MOST_NEEDED = 200, 8
 _MOST_ALSO = 200
 #: Why it was measured, base and head, and the trial.
 Line = tuple[Part, str, str, Trial]
@@ -42,7 +53,7 @@ _RESULT = {
     "schema", "quest", "index", "of", "seed", "definition", "skipped", "spent_s", "interrupted",
     "failed", "for_good", "found",
 }  # fmt: skip
-_EVIDENCE = {"machines", "blocks", "skipped", "trials", "spent_s"}
+_EVIDENCE = {"machines", "blocks", "skipped", "trials", "spent_s", "refusals"}
 
 
 def tasks_to_json(tasks: Sequence[Task]) -> str:
@@ -91,6 +102,7 @@ def evidence_to_row(evidence: Evidence) -> Json:
         "skipped": dict(evidence.skipped),
         "trials": evidence.trials,
         "spent_s": round(evidence.spent_s, 3),
+        "refusals": [[each.sha, each.blocks, dict(each.needed)] for each in evidence.refusals],
     }
 
 
@@ -116,6 +128,9 @@ def evidence_from_row(value: object) -> Evidence:
         _skipped(row["skipped"]),
         read.whole(row["trials"], "trials"),
         read.number(row["spent_s"], "spent_s"),
+        tuple(
+            _refusal(each) for each in read.items(row["refusals"], "refusals", most=_MOST_REFUSALS)
+        ),
     )
 
 
@@ -183,6 +198,20 @@ def _quest(value: object) -> Quest:
         read.sha(row["bad"], "bad"),
         read.text(row["scenario"], "scenario"),
         read.text(row["metric"], "metric", least=0),
+    )
+
+
+def _refusal(value: object) -> Refusal:
+    sha, blocks, needed = read.items(value, "a refusal", least=3, most=3)
+    if not isinstance(needed, dict) or len(needed) > _MOST_NEEDED:
+        read.refuse(f"what a refusal needs must be an object of at most {_MOST_NEEDED} commits")
+    return Refusal(
+        read.sha(sha, "a refusal's commit"),
+        read.whole(blocks, "a refusal's blocks", most=_MOST_BLOCKS),
+        {
+            read.sha(each, "a doubted commit"): read.whole(count, "its blocks", most=_MOST_BLOCKS)
+            for each, count in needed.items()
+        },
     )
 
 

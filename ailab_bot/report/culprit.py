@@ -13,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ailab_bot.model.culprit import Check, Culprit, Ending, RangeCommit
+from ailab_bot.model.trial import Arm
 from ailab_bot.model.verdict import Interval
 from ailab_bot.report.markdown import code_span
-from ailab_bot.report.words import clean, duration, interval_text, percent
+from ailab_bot.report.progress import LineProgress, Progress
+from ailab_bot.report.words import clean, duration, interval_text, percent, seconds
 
 _MARKS = " ▁▂▃▄▅▆▇█"
 #: Commits that one line of marks shows; more of them are gathered into the likeliest of neighbours.
@@ -56,6 +58,24 @@ def step_line(number: int, tested: str, effect: float | None, chances: Sequence[
     return f"block {number:3}: {tested[:9]} {seen:>8}  GOOD ▕{marks(chances)}▏ BAD"
 
 
+class InOwnWords(LineProgress):
+    """Tells what goes on before a block, and nothing else: of GOOD and the `commit`, where others
+    say base and head. A log has a line for each block; only a commit whose set-up may take minutes
+    (`lasting`) is told there before."""
+
+    def __init__(self, progress: Progress, commit: str, *, lasting: bool) -> None:
+        super().__init__(Console(quiet=True))
+        self._progress, self._commit, self._lasting = progress, commit, lasting
+
+    def activity(self, scenario: str, text: str) -> None:
+        what, _, arm = text.rpartition(" ")
+        is_news = self._lasting and text == f"preparing {Arm.HEAD.value}"
+        if isinstance(self._progress, LineProgress) and not is_news:
+            return
+        name = "GOOD" if arm == Arm.BASE.value else self._commit
+        self._progress.activity(scenario, f"{what} {name}")
+
+
 def print_culprit(found: Culprit, console: Console) -> None:
     """Headline, the likeliest commits, what confirmed it, and what to do next."""
     console.print()
@@ -85,14 +105,13 @@ def print_culprit(found: Culprit, console: Console) -> None:
         )
     for explanation in found.explanations:
         for change in explanation.imports_added[:MOST_IMPORTS]:
-            what = f"It now imports {clean(change.module)} ({duration(change.seconds)})"
+            what = f"It now imports {clean(change.module)} ({seconds(change.seconds)})"
             console.print(Text(f"{clean(explanation.scenario)}: {what}"))
     for note in found.notes:
         console.print(Text(f"Note: {clean(note, 400)}"))
     console.print(
         Text(
-            f"{found.scenario} {found.metric}: BAD is {_sized(found.effect, found.interval)} "
-            f"against GOOD; {found.trials} trials, "
+            f"{found.scenario} {found.metric}: {_of_bad(found)}; {found.trials} trials, "
             f"{duration(found.runner_seconds)} spent",
             style="dim",
         )
@@ -109,7 +128,8 @@ def _print_commit(commit: RangeCommit, console: Console) -> None:
 def _print_table(found: Culprit, console: Console) -> None:
     effects = {each.sha: each.effects for each in found.tested}
     likely = sorted(found.posterior, key=lambda sha: -found.posterior[sha])
-    rows = [sha for sha in likely if found.posterior[sha] >= _UNLIKELY][:MOST_ROWS]
+    all_of_them = [sha for sha in likely if found.posterior[sha] >= _UNLIKELY]
+    rows = all_of_them[:MOST_ROWS]
     if not rows:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
@@ -123,6 +143,15 @@ def _print_table(found: Culprit, console: Console) -> None:
         why = "skipped" if sha in found.skipped else seen
         table.add_row(sha[:12], f"{found.posterior[sha]:.1%}", why, str(len(own)))
     console.print(table)
+    left = len(all_of_them) - len(rows)
+    if left:
+        console.print(Text(f"{left} more that may be it; --json names all of them", style="dim"))
+
+
+def _of_bad(found: Culprit) -> str:
+    if found.effect is None:
+        return "BAD was not measured"
+    return f"BAD is {_sized(found.effect, found.interval)} against GOOD"
 
 
 def _sized(effect: float | None, interval: Interval | None) -> str:
@@ -142,8 +171,9 @@ def _check_line(check: Check) -> Text:
 
 def render_standing(chances: Sequence[float], blocks: int, workers: int) -> str:
     """Markdown for the page of a round that begins."""
+    measure = "1 worker measures" if workers == 1 else f"{workers} workers measure"
     return (
-        f"### Search for the culprit\n\n{blocks} blocks so far, {workers} workers measure next.\n\n"
+        f"### Search for the culprit\n\n{blocks} blocks so far, {measure} next.\n\n"
         f"`GOOD ▕{marks(chances)}▏ BAD`\n"
     )
 

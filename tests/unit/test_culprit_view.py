@@ -13,7 +13,8 @@ from ailab_bot.model.culprit import Check, Culprit, Ending, Measured, RangeCommi
 from ailab_bot.model.culpritwire import culprit_to_json
 from ailab_bot.model.report import Commit
 from ailab_bot.model.verdict import Interval
-from ailab_bot.report.culprit import MOST_MARKS, marks, print_culprit, step_line
+from ailab_bot.report.culprit import MOST_MARKS, InOwnWords, marks, print_culprit, step_line
+from ailab_bot.report.progress import LineProgress, LiveProgress
 
 A, B, C = (each * 40 for each in "abc")
 COMMITS = tuple(
@@ -93,3 +94,41 @@ def test_the_document_keeps_the_contract() -> None:
     assert document["author"] == {"name": "Ada", "email": "ada@example.invalid"}
     nobody = culprit_to_json(replace(FOUND, culprit=None, interval=None, ending=Ending.NO_CULPRIT))
     assert (nobody["culprit"], nobody["interval"], nobody["author"]) == (None, None, None)
+
+
+def test_of_more_commits_than_the_table_shows_their_number_is_told() -> None:
+    many = {f"{number:040x}": 0.05 for number in range(12)}
+    assert "4 more that may be it" in shown(replace(FOUND, posterior=many))
+    assert "more that may be it" not in shown(FOUND)
+
+
+def test_nothing_is_said_of_bad_before_it_was_measured() -> None:
+    assert "BAD is +11.7" in shown(FOUND)
+    assert "BAD was not measured" in shown(replace(FOUND, effect=None, interval=None))
+
+
+def test_an_answer_is_told_from_a_search_that_is_incomplete() -> None:
+    assert {each for each in Ending if not each.is_known} == {
+        Ending.AMBIGUOUS, Ending.UNCONFIRMED, Ending.CAPACITY, Ending.INTERRUPTED, Ending.FAILED,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("live", "lasting", "told"),
+    [
+        (False, False, []),
+        (False, True, ["preparing abc"]),
+        (True, False, ["preparing GOOD", "preparing abc", "warm-up GOOD", "warm-up abc"]),
+    ],
+)
+def test_a_log_has_no_lines_about_what_a_block_needs(
+    live: bool, lasting: bool, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = LiveProgress if live else LineProgress
+    said: list[str] = []
+    monkeypatch.setattr(kind, "activity", lambda self, scenario, text: said.append(text))
+    progress = InOwnWords(kind(Console(quiet=True)), "abc", lasting=lasting)
+    for what in ("preparing", "warm-up"):
+        for arm in ("base", "head"):
+            progress.activity("launch", f"{what} {arm}")
+    assert said == told

@@ -21,7 +21,7 @@ from ailab_bot.model.exchange import fingerprint
 from ailab_bot.model.policy import Limits, Policy
 from ailab_bot.model.report import Commit
 from ailab_bot.model.scenario import Scenario
-from ailab_bot.model.search import Evidence, Part, Phase, Quest, WorkerResult
+from ailab_bot.model.search import Evidence, Part, Phase, Quest, Refusal, WorkerResult
 from ailab_bot.model.searchwire import (
     RESULT,
     TRIALS,
@@ -148,11 +148,59 @@ def test_what_regressed_with_it_is_confirmed_by_its_own_trials() -> None:
 def test_a_finish_is_judged_by_its_trials_and_not_by_what_it_says() -> None:
     for says in (Ending.FOUND, Ending.UNCONFIRMED):
         standing = standing_of(GROUND, [SURE, [finish("02-0001-000", SLOW, 0.0, ending=says)]])
-        found = standing.found
-        assert found is not None
-        assert (found.ending, found.culprit) == (Ending.UNCONFIRMED, None)
-        assert found.suspects == (COMMITS[SLOW],)
-        assert "nobody is blamed" in found.reason
+        assert (standing.phase, standing.found) == (Phase.SEARCH, None)
+        assert [each.sha for each in standing.evidence.refusals] == [SHAS[SLOW]]
+
+
+def test_who_is_refused_gets_more_blocks_as_does_its_parent_before_anybody_is_suspected() -> None:
+    rounds = [SURE, [finish("02-0001-000", SLOW, 0.0)]]
+    (refusal,) = standing_of(GROUND, rounds).evidence.refusals
+    assert refusal.needed == {SHAS[SLOW]: 15, SHAS[SLOW - 1]: 15}
+    assert 0 < refusal.blocks <= 30
+    one = standing_of(GROUND, [*rounds, [worker("03-0001-000", [SLOW])]])
+    assert one.phase is Phase.SEARCH
+    assert GROUND.range.wanting(one.evidence) == [SLOW]  # its parent, counted from 1
+
+
+def test_a_suspect_that_was_refused_is_not_compared_again() -> None:
+    rounds = [SURE, [finish("02-0001-000", SLOW, 0.0)], [worker("03-0001-000", [SLOW, SLOW - 1])]]
+    found = standing_of(GROUND, rounds).found
+    assert found is not None
+    assert (found.ending, found.culprit) == (Ending.UNCONFIRMED, None)
+    assert found.suspects == (COMMITS[SLOW],)
+    assert "suspected again" in found.reason
+    assert "nobody is blamed" in found.reason
+
+
+def test_after_a_refusal_somebody_else_may_be_found_and_is_confirmed() -> None:
+    lines = [
+        *blocks(Part.RANGE, GOOD, SHAS[7], 0.3, 8),
+        *blocks(Part.RANGE, GOOD, SHAS[3], 0.0, 8),
+        *blocks(Part.RANGE, GOOD, SHAS[4], 0.3, 3),  # a slow moment of the machine
+        *blocks(Part.RANGE, GOOD, SHAS[5], 0.3, 8),
+    ]
+    rounds = [[Parcel("01-0001-000", RESULT_OF_WORKER, tuple(lines))]]
+    assert standing_of(GROUND, rounds).belief.suspects[0].commits == (5,)
+    rounds.append([finish("02-0001-000", 4, 0.0)])
+    more = [
+        *blocks(Part.RANGE, GOOD, SHAS[3], 0.0, 3),
+        *blocks(Part.RANGE, GOOD, SHAS[4], 0.0, 14),
+    ]
+    rounds.append([Parcel("03-0001-000", RESULT_OF_WORKER, tuple(more))])
+    assert standing_of(GROUND, rounds).phase is Phase.FINISH
+    found = standing_of(GROUND, [*rounds, [finish("04-0001-000", 5, 0.3)]]).found
+    assert found is not None
+    assert (found.ending, found.culprit) == (Ending.FOUND, COMMITS[5])
+    assert any(SHAS[4][:12] in note for note in found.notes)
+
+
+def test_when_the_capacity_is_spent_a_refusal_is_the_end() -> None:
+    ground = replace(GROUND, range=replace(GROUND.range, capacity=50))
+    rounds = [SURE, [finish("02-0001-000", SLOW, 0.0)]]
+    found = standing_of(ground, rounds).found
+    assert found is not None
+    assert (found.ending, found.culprit) == (Ending.UNCONFIRMED, None)
+    assert "fresh blocks against its parent say" in found.reason
 
 
 def test_a_finish_that_names_somebody_else_is_not_used() -> None:
@@ -233,6 +281,9 @@ def test_evidence_comes_back_from_its_document() -> None:
     evidence = merge([worker("01-0001-000", [7, 3], skipped={SHAS[1]: "no"}), SURE[1]], ASKED)
     assert evidence_from_row(json.loads(json.dumps(evidence_to_row(evidence)))) == evidence
     assert evidence_from_row(evidence_to_row(Evidence())) == Evidence()
+    refused = evidence.refusing(Refusal(SHAS[3], 30, {SHAS[3]: 6, SHAS[2]: 4}))
+    assert evidence_from_row(json.loads(json.dumps(evidence_to_row(refused)))) == refused
+    assert refused.spent_blocks == len(evidence.blocks) + 30
 
 
 # --- hostile and foreign parcels ---------------------------------------------------------------
