@@ -7,14 +7,12 @@ would measure it.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ailab_bot.gh.client import GitHubError
-from ailab_bot.gh.fetch import access
+from ailab_bot.gh.fetch import run_git
 from ailab_bot.measure.git import Repository
 from ailab_bot.model.incident import Blame
 from ailab_bot.model.report import Commit
@@ -23,7 +21,6 @@ from ailab_bot.model.report import Commit
 _EMAIL = "41898282+github-actions[bot]@users.noreply.github.com"
 _IDENTITY = ("-c", "user.name=github-actions[bot]", "-c", f"user.email={_EMAIL}")
 _MOST_FILES = 20
-_PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def prepare_revert(clone: Repository, culprit: Commit, tip: str, reason: str) ->
     ours = _bare(clone, clone.tree_of(tip), base)
     theirs = _bare(clone, clone.tree_of(f"{culprit.sha}^1"), base)
     words = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs)
-    result = _git(clone, words, access("", "https://github.com"))
+    result = run_git(clone.root, words, "", "")
     tree, *files = [each for each in result.stdout.split("\0") if each] or [""]
     if result.returncode == 1 and tree:
         return Prepared("", tuple(files[:_MOST_FILES]))
@@ -81,7 +78,7 @@ def push_branch(
     pushed."""
     ref = f"refs/heads/{branch}"
     words = ("push", "--porcelain", f"--force-with-lease={ref}:", "origin", f"{sha}:{ref}")
-    result = _git(clone, words, access(environ.get("AILAB_TOKEN", ""), server_url))
+    result = run_git(clone.root, words, environ.get("AILAB_TOKEN", ""), server_url)
     if result.returncode == 0:
         return True
     if "stale info" in result.stdout + result.stderr:
@@ -98,22 +95,3 @@ def reason_of(blame: Blame, issue: int) -> str:
     """A line for the commit's message."""
     what = f"It made a workflow slower to start: incident {f'#{issue}' if issue else 'in the log'}"
     return f"{what}, found with a probability of {blame.probability:.0%}."
-
-
-def _git(
-    clone: Repository, words: tuple[str, ...], variables: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            ["git", *words],
-            cwd=clone.root,
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise GitHubError(f"git {words[0]} did not answer in time", advice="Try again.") from error

@@ -32,13 +32,13 @@ def fetch_tip(clone: Path, branch: str, token: str, server_url: str) -> str:
     the same commits, too.
     """
     refspec = f"+refs/heads/{branch}:{_REF}"
-    asked = _git(clone, ("rev-parse", "--is-shallow-repository"), "", server_url)
+    asked = run_git(clone, ("rev-parse", "--is-shallow-repository"), "", server_url)
     depth = ("--depth=1",) if asked.stdout.strip() == "true" else ()
     fetch = ("fetch", "--quiet", "--no-tags", *depth, "origin", refspec)
-    result = _git(clone, fetch, token, server_url)
+    result = run_git(clone, fetch, token, server_url)
     if result.returncode:
         raise _cannot_fetch(f"the base branch `{branch:.80}`", result.stderr)
-    return _git(clone, ("rev-parse", _REF), "", server_url).stdout.strip()
+    return run_git(clone, ("rev-parse", _REF), "", server_url).stdout.strip()
 
 
 def fetch_before(
@@ -52,14 +52,14 @@ def fetch_before(
     shallow = 0
     for depth in _DEPTHS:
         fetch = ("fetch", "--quiet", "--no-tags", f"--depth={depth}", "origin")
-        result = _git(clone, (*fetch, f"+refs/heads/{branch}:{ref}"), token, server_url)
+        result = run_git(clone, (*fetch, f"+refs/heads/{branch}:{ref}"), token, server_url)
         if result.returncode:
             raise _cannot_fetch(f"the branch `{branch:.80}`", result.stderr)
         line = ("rev-list", "--first-parent", "--max-count=1", f"--before={when.isoformat()}", ref)
-        found = _git(clone, line, "", server_url).stdout.strip()
+        found = run_git(clone, line, "", server_url).stdout.strip()
         if found:
             return found
-        count = int(_git(clone, ("rev-list", "--count", ref), "", server_url).stdout or 0)
+        count = int(run_git(clone, ("rev-list", "--count", ref), "", server_url).stdout or 0)
         if count == shallow or count < depth:
             return None
         shallow = count
@@ -77,7 +77,7 @@ def fetch_commits(clone: Path, shas: Sequence[str], token: str, server_url: str)
         return
     kept = [f"+{sha}:{_KEPT}{sha}" for sha in missing]
     fetch = ("fetch", "--quiet", "--no-tags", "--depth=1", "--no-recurse-submodules", "origin")
-    result = _git(clone, (*fetch, *kept), token, server_url)
+    result = run_git(clone, (*fetch, *kept), token, server_url)
     if result.returncode:
         raise _cannot_fetch(f"commit {missing[0][:12]}", result.stderr)
 
@@ -92,7 +92,7 @@ def bring_if_there(clone: Path, sha: str, token: str, server_url: str) -> None:
 
 
 def _has(clone: Path, sha: str, server_url: str) -> bool:
-    return not _git(clone, ("cat-file", "-e", f"{sha}^{{tree}}"), "", server_url).returncode
+    return not run_git(clone, ("cat-file", "-e", f"{sha}^{{tree}}"), "", server_url).returncode
 
 
 def _cannot_fetch(what: str, error: str) -> GitHubError:
@@ -117,9 +117,11 @@ def access(token: str, server_url: str) -> dict[str, str]:
     return env
 
 
-def _git(
+def run_git(
     clone: Path, arguments: tuple[str, ...], token: str, server_url: str
 ) -> subprocess.CompletedProcess[str]:
+    """A git command that may log in to the server, whatever it ends with; GitHubError where it does
+    not answer in time."""
     env = {**os.environ, **access(token, server_url)}
     try:
         return subprocess.run(
