@@ -15,7 +15,7 @@ from ailab_bot.flows.lifecycle import Searched
 from ailab_bot.gh.actions import Surroundings
 from ailab_bot.gh.client import GitHub, NotFoundError
 from ailab_bot.model import strictjson
-from ailab_bot.model.culprit import Check, Culprit
+from ailab_bot.model.culprit import Check, Culprit, Ending
 from ailab_bot.model.culpritwire import culprit_from_row
 from ailab_bot.model.incident import Blame, Incident, Moved, Proof
 from ailab_bot.model.verdict import Explanation
@@ -55,6 +55,15 @@ def read_ended(around: Surroundings) -> Ended | None:
         ) from error
 
 
+def answers(incident: Incident, found: Culprit) -> bool:
+    """Whether the search was on what the incident is about now: a range that was widened since, or
+    another one that somebody searched by hand, says nothing of it. One that failed has no range."""
+    if found.ending is Ending.FAILED:
+        return True
+    asked = (incident.good, incident.bad) == (found.good.sha, found.bad.sha)
+    return asked and found.scenario in incident.scenarios
+
+
 def searched(github: GitHub, incident: Incident, found: Culprit) -> Searched:
     """Blame where a commit was confirmed, and what of the incident it moves."""
     own = next(iter(found.checks), None)
@@ -79,21 +88,19 @@ def searched(github: GitHub, incident: Incident, found: Culprit) -> Searched:
         reproduce=found.reproduce,
     )
     before = {each.key: each for each in incident.moved}
-    checks = {found.scenario: own, **{each.scenario: each for each in found.others}}
+    checks = {
+        (scenario, check.verdict.metric): check
+        for scenario, check in [(found.scenario, own), *((e.scenario, e) for e in found.others)]
+        if check.verdict is not None
+    }
     confirmed = [
-        _moved(check, scenario, found.metric, before.get((scenario, found.metric)))
-        for scenario, check in checks.items()
-        if check.held
+        _moved(check, *key, before.get(key)) for key, check in checks.items() if check.held
     ]
     # What was not compared is taken to come of it, too: the measured fix has to mend it.
-    refuted = {name for name, check in checks.items() if not check.held}
-    kept = {each.scenario for each in incident.moved} - refuted
-    confirmed += [
-        each
-        for each in incident.moved
-        if each.scenario in kept and each.key not in {c.key for c in confirmed}
-    ]
-    other = tuple(each for each in incident.moved if each.scenario not in kept)
+    refuted = {key for key, check in checks.items() if not check.held}
+    known = {*(each.key for each in confirmed), *refuted}
+    confirmed += [each for each in incident.moved if each.key not in known]
+    other = tuple(each for each in incident.moved if each.key in refuted)
     return Searched(found.ending, found.reason, blame, tuple(confirmed), other)
 
 

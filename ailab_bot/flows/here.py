@@ -20,6 +20,7 @@ from ailab_bot.flows.definitions import Definitions
 from ailab_bot.flows.history import BRANCH, expected_s
 from ailab_bot.flows.knowledge import Source, footprint_body, known_at
 from ailab_bot.flows.selection import Evidence, gather_if_known
+from ailab_bot.ledger.reading import tip_at
 from ailab_bot.measure.git import Repository
 from ailab_bot.measure.worktree import cache_folder
 from ailab_bot.model import strictjson
@@ -39,13 +40,18 @@ class Here:
     evidence: Callable[[str, str], Evidence | None]
 
 
-def known_here(repository: Repository, definitions: Definitions, now: datetime) -> Here:
-    """The ledger's and the cache's knowledge."""
+def known_here(
+    repository: Repository, definitions: Definitions, now: datetime, *, settled: bool = False
+) -> Here:
+    """The ledger's and the cache's knowledge. `settled`: the ledger's alone, as everybody has it
+    who asks for that time."""
     if not definitions.config.selection.footprints:
         return Here({}, lambda _base, _head: None)
     tip = repository.remote_tip(BRANCH)
     names = [scenario.id for scenario in definitions.scenarios]
-    recorded, damaged = _recorded_here(repository)
+    recorded, damaged = ([], 0) if settled else _recorded_here(repository)
+    if settled and tip is not None:
+        tip = tip_at(repository.root, tip, now)
     known = known_at(repository.root, tip, now).with_footprints(recorded)
     if damaged:
         known = replace(known, skipped={**known.skipped, "damaged here": damaged})

@@ -246,7 +246,7 @@ def revert_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
 def incident_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """A search for a culprit has ended: blame whom it confirmed, and bring all incidents up to
     date. 3 where the ledger cannot be read: the search's result is kept, so run the job again."""
-    from ailab_bot.flows.blame import read_ended, searched
+    from ailab_bot.flows.blame import answers, read_ended, searched
     from ailab_bot.flows.incident import follow
     from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
     from ailab_bot.flows.lifecycle import attribute
@@ -263,8 +263,8 @@ def incident_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     ended = read_ended(around)
     if ended is not None:
         incident = next((each for each in incidents if each.id == ended.incident), None)
-        if incident is None:
-            say("notice", f"{ended.found.ending}: {ended.found.reason}", "Search")
+        if incident is None or not answers(incident, ended.found):
+            say("notice", f"{ended.found.ending}: {ended.found.reason}", "Search of no incident")
         else:
             found = searched(desk.github, incident, ended.found)
             new = attribute(incidents, incident, found, clock.now(), watch.run.id)

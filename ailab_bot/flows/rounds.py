@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from ailab_bot.flows.confirming import PARENT, TIP, check_of, concluded
 from ailab_bot.flows.finding import ENDINGS, Subject, failed, found_of
 from ailab_bot.flows.parcels import Asked, Parcel, checked_trials, merge
-from ailab_bot.flows.refusal import again, refusal_of
+from ailab_bot.flows.refusal import again, is_settled, refusal_of
 from ailab_bot.flows.seeking import Range
 from ailab_bot.measure.git import Repository
 from ailab_bot.measure.ranges import brought_by
@@ -153,6 +153,8 @@ def _go_on(
 def _why(rounds: Sequence[Sequence[Parcel]]) -> str:
     """What the last worker that said anything said."""
     said = [parcel.result.failed for own in rounds for parcel in own if parcel.result.failed]
+    checks = [c for own in rounds for p in own if p.result.found for c in p.result.found.checks]
+    said += [check.why_not for check in checks if check.why_not]
     return said[-1].rstrip(".") if said else ""
 
 
@@ -164,7 +166,7 @@ def _confirmed(
 ) -> Culprit | None:
     """The end that the finish says, where its own trials and the clone say so, too."""
     told = parcel.result.found
-    if told is None or told.ending is Ending.INTERRUPTED:
+    if told is None:
         return None
     commit, inside = _commit(ground, found, told)
     if commit is None or not commit.parents:
@@ -187,6 +189,11 @@ def _confirmed(
     if first is None:
         return None
     checks = [check(first, VerdictKind.REGRESSION, scenario, named=False)]
+    verdict = checks[0].verdict
+    if verdict is None:
+        return None  # it could not be measured, which says nothing of the commit
+    if told.ending is Ending.INTERRUPTED and not is_settled(verdict, policy):
+        return None
     tip = next((c for c in told.checks if c.base == quest.bad and c is not first), None)
     if tip is not None:
         checks.append(check(tip, VerdictKind.IMPROVEMENT, scenario, named=False))

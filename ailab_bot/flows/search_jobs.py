@@ -20,7 +20,14 @@ from ailab_bot.flows.hosted import check_disk, fresh_folder
 from ailab_bot.flows.parcels import Asked, Parcel, read_parcel
 from ailab_bot.flows.rounds import Standing, standing_of
 from ailab_bot.flows.stand import Work
-from ailab_bot.flows.survey import Inputs, Survey, read_inputs, subject_of, survey
+from ailab_bot.flows.survey import (
+    Inputs,
+    Survey,
+    read_inputs,
+    subject_of,
+    survey,
+    unreadable_inputs,
+)
 from ailab_bot.flows.worker import Place, run_worker
 from ailab_bot.gh.actions import Surroundings, read_surroundings
 from ailab_bot.gh.artifacts import read_zip
@@ -47,6 +54,8 @@ _AROUND_MINUTES = 30
 LARGEST_ARTIFACT_BYTES = 32 << 20
 #: Characters of a reason that workers are told; all they need is which commits to leave out.
 _SHORT = 60
+#: Bytes of what workers are told; Linux takes 128 KiB in one variable.
+_MOST_EARLIER_BYTES = 120_000
 _NAME = re.compile(r"ailab-search-([0-9]{1,4})-([0-9]{1,3})")
 
 
@@ -55,20 +64,21 @@ _NAME = re.compile(r"ailab-search-([0-9]{1,4})-([0-9]{1,3})")
 
 def rounds_of(
     github: GitHub,
-    repository_id: int,
+    this: Run,
     runs: Sequence[int],
     asked: Asked,
     tell: Callable[[str], None],
 ) -> list[list[Parcel]]:
-    """The parcels of each round. A run that is no round of this repository's searches is refused;
-    what arrived damaged is told and not used. GitHubError where GitHub does not answer."""
+    """The parcels of each round. A run that is no round of this repository's searches, on the
+    branch that `this` run is on, is refused: on another one anybody may have changed the workflow.
+    What arrived damaged is told and not used. GitHubError where GitHub does not answer."""
     found = []
     for number, run_id in enumerate(runs, 1):
         run = github.run(run_id)
-        if not _is_round(run, repository_id):
+        if not _is_round(run, this):
             raise UserError(
                 f"run {run_id} is no round of a search",
-                why=f"It is a run of {run.path} for {run.event}.",
+                why=f"It is a run of {run.path} for {run.event} on {run.head_branch}.",
                 advice="Leave `rounds` empty: the bot fills it.",
             )
         parcels = []
@@ -83,9 +93,10 @@ def rounds_of(
     return found
 
 
-def _is_round(run: Run, repository_id: int) -> bool:
+def _is_round(run: Run, this: Run) -> bool:
     return (
-        run.repository_id == run.head_repository_id == repository_id
+        run.repository_id == run.head_repository_id == this.repository_id
+        and run.head_branch == this.head_branch
         and run.path == f".github/workflows/{WORKFLOW}"
         and run.event == "workflow_dispatch"
     )
@@ -141,8 +152,12 @@ def tasks_of(inputs: Inputs, standing: Standing, survey: Survey) -> list[Task]:
 
 def earlier_json(evidence: Evidence) -> str:
     """For an environment variable, which holds less than 128 KiB."""
-    short = {sha: why[:_SHORT] for sha, why in evidence.skipped.items()}
-    return evidence_to_json(replace(evidence, skipped=short))
+    for most in (_SHORT, 0):
+        short = {sha: why[:most] for sha, why in evidence.skipped.items()}
+        text = evidence_to_json(replace(evidence, skipped=short))
+        if len(text.encode()) < _MOST_EARLIER_BYTES:
+            break
+    return text
 
 
 def search_job(environ: Mapping[str, str], progress: Progress) -> WorkerResult:
@@ -209,16 +224,23 @@ class Looked:
 
 def look(around: Surroundings, github: GitHub, tell: Callable[[str], None], *, own: bool) -> Looked:
     """Where the search stands; `own`: after this run's round, too."""
-    inputs = read_inputs(around.event_path)
     try:
-        found = survey(around, inputs)
+        inputs = read_inputs(around.event_path)
     except UserError as error:
-        why = ": ".join(filter(None, [error.what, error.why]))
-        return Looked(inputs, failure=why)
-    runs = [*inputs.rounds, *([around.run_id] if own else [])]
-    repository = around.event().repository.id
-    rounds = rounds_of(github, repository, runs, found.ground.asked, tell)
+        return Looked(unreadable_inputs(around.event_path), failure=_said(error))
+    run = github.run(around.run_id)
+    first = github.run(inputs.rounds[0]) if inputs.rounds else run
+    try:
+        found = survey(around, inputs, first.head_sha, first.created_at)
+        runs = [*inputs.rounds, *([around.run_id] if own else [])]
+        rounds = rounds_of(github, run, runs, found.ground.asked, tell)
+    except UserError as error:
+        return Looked(inputs, failure=_said(error))
     return Looked(inputs, found, standing_of(found.ground, rounds))
+
+
+def _said(error: UserError) -> str:
+    return ": ".join(filter(None, [error.what, error.why]))
 
 
 def write_found(around: Surroundings, inputs: Inputs, found: Culprit) -> Path:
@@ -242,7 +264,9 @@ def next_round(github: GitHub, run: Run, ref: str, inputs: Inputs) -> str:
     try:
         github.dispatch(WORKFLOW, ref, given)
     except GitHubError as error:
-        if error.status not in {404, 422}:
-            raise
-        return error.what
+        if error.status in {404, 422}:
+            return error.what
+        # It may have begun all the same; a second chain would measure the same once more. If it did
+        # not, the incident's search is silent, and is started again.
+        return ""
     return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +32,9 @@ from ailab_bot.model.search import Quest
 from ailab_bot.stats.attribution import mixed_prior
 
 _SHA, _ID = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{12}")
-_WORD, _RUN = re.compile(r"[A-Za-z0-9_.-]{1,64}"), re.compile(r"[0-9]{1,18}")
+_WORD, _RUN = re.compile(r"[\w][\w.-]{0,63}"), re.compile(r"[0-9]{1,18}")
+#: Stands for a commit where the inputs name none.
+_NO_COMMIT = "0" * 40
 _MOST_ALSO, _MOST_RUNS = 64, 24
 _INPUTS = {"incident", "good", "bad", "scenario", "metric", "also", "rounds"}
 
@@ -75,6 +78,18 @@ def read_inputs(path: Path) -> Inputs:
         ) from error
 
 
+def unreadable_inputs(path: Path) -> Inputs:
+    """What is left of inputs that are refused: the incident that waits for an end, if any."""
+    try:
+        event = strictjson.load_object(path.read_text(encoding="utf-8"), raw_texts=True)
+        value = event.get("inputs")
+        name = str(value.get("incident") or "") if isinstance(value, dict) else ""
+    except (OSError, UnicodeDecodeError, strictjson.BadJsonError):
+        name = ""
+    quest = Quest(_NO_COMMIT, _NO_COMMIT, "unknown", "")
+    return Inputs(name if _ID.fullmatch(name) else "", quest)
+
+
 # --- what it is on -----------------------------------------------------------------------------
 
 
@@ -87,9 +102,14 @@ class Survey:
     definitions: Definitions
 
 
-def survey(around: Surroundings, inputs: Inputs, definitions_sha: str = "") -> Survey:
+def survey(
+    around: Surroundings, inputs: Inputs, definitions_sha: str, as_of: datetime | None = None
+) -> Survey:
     """The range, the scenario and its runners; UserError where there is none of them (any more).
-    Definitions come from a commit, by default the one that the run is on, as at night."""
+
+    `definitions_sha` is the commit that the first round was on, and `as_of` when that began: what
+    is believed of the same blocks must not change from one round, or job, to the next.
+    """
     clone = open_repository(around.workspace)
     quest = inputs.quest
     for name, sha in (("GOOD", quest.good), ("BAD", quest.bad)):
@@ -101,8 +121,7 @@ def survey(around: Surroundings, inputs: Inputs, definitions_sha: str = "") -> S
             )
     commits = read_range(clone, quest.good, quest.bad)
     folder = fresh_folder(around, "definitions")
-    head = definitions_sha or clone.resolve("HEAD").sha
-    definitions = read_definitions(clone, head, folder, around.config)
+    definitions = read_definitions(clone, definitions_sha, folder, around.config)
     scenario = _scenario(definitions, quest)
     pool = definitions.config.github.runners.get(scenario.runner)
     if pool is None:
@@ -113,7 +132,7 @@ def survey(around: Surroundings, inputs: Inputs, definitions_sha: str = "") -> S
         )
     metric = quest.metric or scenario.metrics[0]
     also = definitions.chosen([name for name in inputs.also if name != scenario.id])
-    scores = scores_of(clone, definitions, scenario, commits)
+    scores = scores_of(clone, definitions, scenario, commits, as_of=as_of)
     limits = definitions.policy.limits(scenario.id, metric)
     range_ = Range(commits, limits, mixed_prior(scores) if scores else ())
     asked = Asked(quest, scenario, fingerprint(scenario), {each.sha for each in commits})

@@ -30,11 +30,14 @@ def scores_of(
     scenario: Scenario,
     commits: Sequence[RangeCommit],
     tell: Callable[[str], None] = lambda _: None,
+    as_of: datetime | None = None,
 ) -> tuple[float, ...]:
-    """Of each commit the probability that it moves the scenario; empty where nothing is known."""
+    """Of each commit the probability that it moves the scenario; empty where nothing is known.
+    `as_of`: as the ledger was then, the same for everybody who asks; None: as all is known here."""
     if len(commits) > MOST_COMMITS or not all(commit.parents for commit in commits):
         return ()
-    known = known_here(repository, definitions, datetime.now(UTC))
+    now = datetime.now(UTC) if as_of is None else as_of
+    known = known_here(repository, definitions, now, settled=as_of is not None)
     open_ = (Choice(scenario.id, taken=True, reason="", rule=Why.TIER),)
     scores: list[float] = []
     for commit in commits:

@@ -17,7 +17,7 @@ from ailab_bot.model.verdict import Interval, Stopped, Verdict, VerdictKind
 
 _MOST_COMMITS = 4000
 _MOST_BLOCKS = 5000
-_LONGEST = 2000
+_LONGEST, _KEPT_START = 2000, 300
 _DOCUMENT = {
     "culprit", "posterior", "trials", "runner_seconds", "effect", "interval", "skipped", "scenario",
     "metric", "good", "bad", "ending", "reason", "author", "parents", "subject", "inside_merge",
@@ -45,7 +45,7 @@ def culprit_to_json(found: Culprit) -> Json:
         "good": found.good.sha,
         "bad": found.bad.sha,
         "ending": found.ending.value,
-        "reason": found.reason,
+        "reason": _cut(found.reason),
         "author": _author(found.culprit),
         "parents": list(found.culprit.parents) if found.culprit else [],
         "subject": found.culprit.subject if found.culprit else None,
@@ -57,12 +57,12 @@ def culprit_to_json(found: Culprit) -> Json:
             {"sha": each.sha, "effects": [_rounded(math.expm1(value)) for value in each.effects]}
             for each in found.tested
         ],
-        "why_skipped": dict(found.skipped),
+        "why_skipped": {sha: _cut(why) for sha, why in found.skipped.items()},
         "checks": [_check(each) for each in found.checks],
         "others": [_check(each) for each in found.others],
         "explanations": [explanation_to_row(each) for each in found.explanations],
-        "notes": list(found.notes),
-        "reproduce": found.reproduce,
+        "notes": [_cut(note) for note in found.notes],
+        "reproduce": _cut(found.reproduce),
     }
 
 
@@ -112,6 +112,13 @@ def culprit_from_row(value: object) -> Culprit:
     )
 
 
+def _cut(text: str) -> str:
+    """What its reader takes. Of a set-up that fails the end says most."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_KEPT_START]} … {text[-(_LONGEST - _KEPT_START - 3) :]}"
+
+
 # --- writing -----------------------------------------------------------------------------------
 
 
@@ -135,7 +142,7 @@ def _check(check: Check) -> Json:
         "level": _rounded(verdict.level) if verdict else None,
         "threshold": _rounded(verdict.threshold) if verdict else None,
         "blocks": verdict.blocks_used if verdict else 0,
-        "why_not": check.why_not,
+        "why_not": _cut(check.why_not),
     }
 
 

@@ -38,7 +38,9 @@ MEMBERS = {RESULT: LARGEST_RESULT_BYTES, TRIALS: LARGEST_TRIALS_BYTES}
 _MOST_BLOCKS = 5000
 _MOST_MACHINES = 1000
 #: Commits that cannot be measured, and characters of each reason.
-MOST_SKIPPED, LONGEST_REASON = 500, 300
+MOST_SKIPPED, LONGEST_REASON = 2000, 300
+#: A trial's own, after its worker's place.
+_LONGEST_MACHINE = 300
 #: Suspects that were refused, and commits of which each asks more blocks.
 _MOST_REFUSALS, _MOST_NEEDED = 200, 8
 _MOST_ALSO = 200
@@ -110,7 +112,7 @@ def evidence_from_row(value: object) -> Evidence:
     """BadJsonError where it is none."""
     row = read.mapping(value, "the evidence", _EVIDENCE)
     rows = read.items(row["machines"], "machines", most=_MOST_MACHINES)
-    machines = [read.text(each, "a machine", least=0) for each in rows]
+    machines = [read.text(each, "a machine", least=0, most=_LONGEST_MACHINE) for each in rows]
     blocks = []
     for each in read.items(row["blocks"], "blocks", most=_MOST_BLOCKS):
         sha, good, seconds, place = read.items(each, "a block", least=4, most=4)

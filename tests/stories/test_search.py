@@ -18,7 +18,6 @@ from office import Office, outputs, zip_of
 from repositories import commit, git
 from standin import running
 
-from ailab_bot.errors import UserError
 from ailab_bot.flows import jobs
 from ailab_bot.flows.search_jobs import search_job
 from ailab_bot.model.search import Part, Phase, Quest, Task, WorkerResult
@@ -295,8 +294,22 @@ def test_when_its_workflow_is_gone_the_next_round_is_not_started(bureau: Bureau)
 def test_a_run_of_another_workflow_is_no_round(bureau: Bureau) -> None:
     other = bureau.github.start_run(None, workflow="ailab-release.yml", branch="main")
     run = bureau.start(bureau.inputs(rounds=str(other.id)))
-    with pytest.raises(UserError, match="no round of a search"):
-        bureau.plan_search(run)
+    assert bureau.plan_search(run)[0] == []
+    _, found = bureau.decide(run)
+    assert found is not None
+    assert found["ending"] == "failed"
+    assert "no round of a search" in found["reason"]
+
+
+def test_a_run_on_another_branch_is_no_round(bureau: Bureau) -> None:
+    """Whoever may push a branch may have changed the workflow there."""
+    other = bureau.start(bureau.inputs())
+    other.head_branch = "somebodys"
+    run = bureau.start(bureau.inputs(rounds=str(other.id)))
+    assert bureau.plan_search(run)[0] == []
+    _, found = bureau.decide(run)
+    assert found is not None
+    assert "somebodys" in found["reason"]
 
 
 @pytest.mark.parametrize(
@@ -307,10 +320,14 @@ def test_a_run_of_another_workflow_is_no_round(bureau: Bureau) -> None:
         {"rounds": " ".join(map(str, range(30)))},
     ],
 )  # fmt: skip
-def test_inputs_that_name_nothing_are_refused(bureau: Bureau, wrong: Mapping[str, str]) -> None:
+def test_inputs_that_name_nothing_end_the_search(bureau: Bureau, wrong: Mapping[str, str]) -> None:
     run = bureau.start(bureau.inputs(**wrong))
-    with pytest.raises(UserError, match="do not ask for a search"):
-        bureau.plan_search(run)
+    assert bureau.plan_search(run)[0] == []
+    _, found = bureau.decide(run)
+    assert found is not None
+    assert found["ending"] == "failed"
+    assert "do not ask for a search" in found["reason"]
+    assert found["incident"] == ("" if "incident" in wrong else bureau.inputs()["incident"])
 
 
 def test_rounds_are_read_in_their_order(bureau: Bureau) -> None:

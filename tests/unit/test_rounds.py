@@ -208,9 +208,35 @@ def test_a_finish_that_names_somebody_else_is_not_used() -> None:
     assert standing_of(GROUND, rounds).phase is Phase.FINISH
 
 
-@pytest.mark.parametrize(
-    "lost", [(), (finish("02-0001-000", SLOW, 0.3, ending=Ending.INTERRUPTED),)]
-)
+def cut_short(parcel: Parcel, blocks_kept: int) -> Parcel:
+    """Its runner was stopped after so many blocks."""
+    kept = tuple(line for line in parcel.lines if line[3].block < blocks_kept)
+    return replace(parcel, lines=kept)
+
+
+STOPPED = finish("02-0001-000", SLOW, 0.3, ending=Ending.INTERRUPTED)
+
+
+def test_what_was_decided_before_a_finish_was_stopped_counts() -> None:
+    found = standing_of(GROUND, [SURE, [STOPPED]]).found
+    assert found is not None
+    assert (found.ending, found.culprit) == (Ending.FOUND, COMMITS[SLOW])
+
+
+def test_a_finish_that_could_not_measure_refuses_nobody() -> None:
+    told = STOPPED.result.found
+    assert told is not None
+    check = replace(told.checks[0], held=False, why_not="its set-up failed: no space left")
+    broken = replace(told.nobody(Ending.UNCONFIRMED, ""), checks=(check,))
+    parcel = replace(STOPPED, result=replace(STOPPED.result, found=broken), lines=())
+    assert standing_of(GROUND, [SURE, [parcel]]).phase is Phase.FINISH
+    found = standing_of(GROUND, [SURE, [parcel], [parcel]]).found
+    assert found is not None
+    assert found.ending is Ending.FAILED
+    assert "no space left" in found.reason
+
+
+@pytest.mark.parametrize("lost", [(), (cut_short(STOPPED, 2),)])
 def test_a_finish_that_came_to_no_end_is_tried_twice(lost: Sequence[Parcel]) -> None:
     assert standing_of(GROUND, [SURE, lost]).phase is Phase.FINISH
     found = standing_of(GROUND, [SURE, lost, lost]).found
