@@ -148,6 +148,11 @@ def _add_calibration(commands: argparse._SubParsersAction[argparse.ArgumentParse
     calibrate.add_argument(
         "trials", nargs="*", metavar="TRIALS.jsonl", help="one file per build; none: measure"
     )
+    calibrate.add_argument(
+        "--releases",
+        action="store_true",
+        help="measure nothing: adjust the policy's noise by what releases showed in the ledger",
+    )
     calibrate.add_argument("--repo", default=".", metavar="DIR", help="default: here")
     calibrate.add_argument(
         "--scenario", nargs="+", action="extend", default=[], metavar="ID", help="only these"

@@ -355,6 +355,8 @@ def _needs(arguments: argparse.Namespace, *names: str) -> None:
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
+    if arguments.releases:
+        return _learn_scales(arguments)
     from datetime import UTC, datetime
     from pathlib import Path
 
@@ -398,6 +400,38 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print_calibration(calibration, where, _console(stderr=arguments.json == "-"))
     _write_json(calibration_to_json(calibration), arguments.json)
+    return EXIT_FINE
+
+
+def _learn_scales(arguments: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    from ailab_bot.errors import UserError
+    from ailab_bot.flows.feedback import config_of
+    from ailab_bot.flows.ledger import told_skipped
+    from ailab_bot.flows.release_noise import learn_scales, learned_to_row, told
+    from ailab_bot.policyfile import NAME
+
+    measuring = ("scenario", "blocks", "builds", "python", "seed", "replays", "budget", "verdicts")
+    named = [f"--{name}" for name in measuring if getattr(arguments, name) not in (None, [])]
+    if arguments.trials or named:
+        what = ", ".join([*(["files of trials"] if arguments.trials else []), *named])
+        raise UserError(
+            f"--releases takes no {what}",
+            why="It measures nothing and certifies nothing: it reads the ledger.",
+            advice="Leave one or the other away.",
+        )
+    repo = Path(arguments.repo).absolute()
+    policy = config_of(_path(arguments.config), repo).folder / NAME
+    where = _path(arguments.out) or policy
+    _check_place(arguments.json)
+    learned, skipped = learn_scales(repo, policy, where, datetime.now(UTC))
+    if not arguments.quiet:
+        _tell(f"{told(learned, where)}\n")
+    if skipped:
+        _tell(f"ailab: {told_skipped(skipped)}\n")
+    _write_json({**learned_to_row(learned, where), "skipped": dict(skipped)}, arguments.json)
     return EXIT_FINE
 
 

@@ -29,6 +29,11 @@ LEAST_BUILDS = 5
 BIAS_BY_CHANCE = 0.01
 #: Autocorrelation is estimated from ratios cut off here, in scales: one outlier must not decide it.
 _CUT_OFF = 3.0
+#: What the robust deviation of so few normal values is multiplied with; n / (n - 0.8) from 10 on.
+#: Croux, Rousseeuw: Time-efficient algorithms for two highly robust estimators of scale, 1992.
+_FEW_BLOCKS = {
+    2: 1.196, 3: 1.495, 4: 1.363, 5: 1.206, 6: 1.200, 7: 1.140, 8: 1.129, 9: 1.107,
+}  # fmt: skip
 #: An autocorrelation that is believed: beyond it, no block would count as independent.
 _MOST_CORRELATED = 0.9
 
@@ -43,6 +48,14 @@ def shrunk(sigma: float, blocks: int, prior: float) -> float:
     freedom = max(blocks - 1, 0)
     variance = (freedom * sigma**2 + PRIOR_BLOCKS * prior**2) / (freedom + PRIOR_BLOCKS)
     return float(np.sqrt(variance))
+
+
+def unbiased_deviation(sigma: float, blocks: int) -> float:
+    """A robust deviation of few values, without what it reads too low; of 2 at least.
+
+    12 values read 7 % low, and a scale that follows many such readings would end there.
+    """
+    return sigma * _FEW_BLOCKS.get(blocks, blocks / (blocks - 0.8))
 
 
 def class_deviation(groups: Sequence[Array], built_in: float) -> float:
