@@ -35,15 +35,12 @@ from ailab_bot.report import incident as texts
 from ailab_bot.report import status
 from ailab_bot.report.incident import Surface
 
-LABEL = "ailab-incident"
 #: Not the pull requests' gate: a release branch's head can be one's head, too.
 RELEASE = "ailab/release"
 BISECT_FILE = "ailab-bisect.yml"
 #: Scenarios that a search compares beside the one it looks at, those furthest above first. The
 #: others are taken to come of the same culprit; the measured fix has to mend them, too.
 MOST_ALSO = 20
-#: GitHub's own labels of ours.
-_STATE_LABEL = "ailab: "
 #: What GitHub will not do for this one, however often it is asked: locked, gone, transferred.
 _REFUSED = frozenset({301, 403, 404, 410, 422})
 #: What GitHub itself takes for "this pull request closes that issue".
@@ -194,10 +191,7 @@ def _current(found: Followed, incident: Incident) -> Incident:
 # --- the issue ---------------------------------------------------------------------------------
 
 
-def marker(incident: Incident) -> str:
-    return f"<!-- ailab-incident:{incident.id} -->"
-
-
+#: As `texts.marker` writes it.
 _MARKER = re.compile(r"<!-- ailab-incident:([0-9a-f]{12}) -->")
 
 
@@ -211,7 +205,7 @@ def _issues(watch: Watch, found: Followed) -> dict[str, Issue] | None:
     """Our own issues, by the incident's id; None where the repository has no issues. Of two with
     one marker, which a lost answer can leave, the older counts."""
     try:
-        listed = watch.desk.github.issues(LABEL)
+        listed = watch.desk.github.issues(texts.LABEL)
     except IssuesDisabledError as error:
         found.notes.append(f"{error.what}: incidents are in the ledger and on pull requests alone")
         return None
@@ -266,8 +260,11 @@ def _bring_up_to_date(
         else:
             found.notes.append(f"incident {incident.id}: {login} cannot be assigned")
     title, body = texts.issue_title(incident), texts.render_issue(incident, surface)
-    ours = (LABEL, _STATE_LABEL)
-    foreign = tuple(e for e in issue.labels if e != ours[0] and not e.startswith(ours[1]))
+    foreign = tuple(
+        each
+        for each in issue.labels
+        if each != texts.LABEL and not each.startswith(texts.STATE_LABEL)
+    )
     labels = (*foreign, *texts.issue_labels(incident))
     ended = not incident.is_open
     closes = ended and issue.open
@@ -316,7 +313,7 @@ def _comment_on_pull(watch: Watch, incident: Incident, found: Followed, surface:
         return
     body = texts.render_pull_comment(incident, surface)
     try:
-        put_comment(watch.desk, blame.pull, body, watch.bot_id, mark=marker(incident))
+        put_comment(watch.desk, blame.pull, body, watch.bot_id, mark=texts.marker(incident))
     except GitHubError as error:
         if error.status not in _REFUSED:
             raise

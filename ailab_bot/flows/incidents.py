@@ -39,6 +39,11 @@ def ledger_tip(around: Surroundings, environ: Mapping[str, str]) -> str | None:
         raise
 
 
+def steps_now(around: Surroundings, environ: Mapping[str, str]) -> tuple[Step, ...]:
+    """Every step that the ledger holds now; GitHubError where it cannot be had."""
+    return read_steps(around.workspace, ledger_tip(around, environ))
+
+
 def read_steps(clone: Path, tip: str | None) -> tuple[Step, ...]:
     """Every step that the ledger holds; what cannot be read is passed over."""
     if tip is None:

@@ -206,15 +206,13 @@ def _command_in_incident(
 ) -> int:
     from ailab_bot.flows.incident import incident_in
     from ailab_bot.flows.incident_command import obey_in_incident
-    from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
+    from ailab_bot.flows.incidents import records_of_steps, steps_now
 
     if not incident_in(event.issue_body):
         say("notice", "not for the bot")
         return 0
     watch = _watch(around, environ, clock, desk, event)
-    done = obey_in_incident(
-        watch, event, lambda: read_steps(around.workspace, ledger_tip(around, environ))
-    )
+    done = obey_in_incident(watch, event, lambda: steps_now(around, environ))
     answer = done.answer
     say("notice", f"answered with {answer.reaction}" if answer.reaction else "not for the bot")
     if done.reverts:
@@ -226,7 +224,7 @@ def _command_in_incident(
 def revert_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     """Somebody asked for a branch that takes a culprit back; the job before let it pass."""
     from ailab_bot.flows.incident_command import check_history, revert_here
-    from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
+    from ailab_bot.flows.incidents import records_of_steps, steps_now
     from ailab_bot.flows.trusted import COMMAND_S, open_desk
     from ailab_bot.measure.git import open_repository
 
@@ -236,7 +234,7 @@ def revert_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     check_history(clone)
     desk = open_desk(around, environ, event.repository, clock, COMMAND_S)
     watch = _watch(around, environ, clock, desk, event)
-    known = read_steps(around.workspace, ledger_tip(around, environ))
+    known = steps_now(around, environ)
     done = revert_here(watch, event, known, clone, environ)
     say("notice", f"answered with {done.answer.reaction}" if done.answer.reaction else "nothing")
     _hand_over(around, records_of_steps(done.incidents, done.steps, watch.run, clock.now()))
@@ -248,7 +246,7 @@ def incident_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     date. 3 where the ledger cannot be read: the search's result is kept, so run the job again."""
     from ailab_bot.flows.blame import answers, read_ended, searched
     from ailab_bot.flows.incident import follow
-    from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
+    from ailab_bot.flows.incidents import records_of_steps, steps_now
     from ailab_bot.flows.lifecycle import attribute
     from ailab_bot.flows.trusted import open_desk
     from ailab_bot.model.incident import incidents_of
@@ -257,7 +255,7 @@ def incident_job(environ: Mapping[str, str], clock: Clock = _REAL) -> int:
     event = around.event()
     desk = open_desk(around, environ, event.repository, clock)
     watch = _watch(around, environ, clock, desk, event)
-    known = read_steps(around.workspace, ledger_tip(around, environ))
+    known = steps_now(around, environ)
     incidents = incidents_of(known)
     new: tuple[Step, ...] = ()
     ended = read_ended(around)
@@ -336,10 +334,10 @@ def _keep_incidents(
     """What people did meanwhile: a fix proposed, an issue closed as not planned. Cannot fail a
     sweep."""
     from ailab_bot.flows.incident import follow
-    from ailab_bot.flows.incidents import ledger_tip, read_steps, records_of_steps
+    from ailab_bot.flows.incidents import records_of_steps, steps_now
 
     try:
-        known = read_steps(around.workspace, ledger_tip(around, environ))
+        known = steps_now(around, environ)
         if not known:
             return ()
         watch = _watch(around, environ, clock, desk, event)

@@ -138,11 +138,15 @@ def _stands(incident: Incident, seen: Seen) -> bool:
     measurement without it is enough, as that branch may have been mended before."""
     if not concerns(incident, seen):
         return False
-    keys = [each.key for each in incident.moved]
-    if seen.planned is not None and not any(name in seen.planned for name, _ in keys):
+    if seen.planned is not None and not seen.planned.intersection(incident.scenarios):
         return False
-    calm = all(key in seen.settled for key in keys) and _is_clean(incident, seen)
-    return seen.branch in incident.branches or not calm
+    return seen.branch in incident.branches or not _is_calm(incident, seen)
+
+
+def _is_calm(incident: Incident, seen: Seen) -> bool:
+    """Whether all of it was measured to be gone, against a baseline without it."""
+    settled = all(each.key in seen.settled for each in incident.moved)
+    return settled and _is_clean(incident, seen)
 
 
 def _again(incident: Incident, seen: Seen, still: Sequence[Moved]) -> list[Step]:
@@ -154,10 +158,8 @@ def _again(incident: Incident, seen: Seen, still: Sequence[Moved]) -> list[Step]
         return [] if told else [_step(incident.id, What.SEEN, seen, moved=tuple(still))]
     ended = incident.last(What.UNATTRIBUTED)
     nobody = ended is not None and ended.other == Ending.NO_CULPRIT
-    keys = [each.key for each in incident.moved]
-    settled = all(key in seen.settled for key in keys)
-    if settled and (nobody or seen.sha not in measured) and _is_clean(incident, seen):
-        return _calm(incident, seen, tuple(seen.settled[key] for key in keys))
+    if (nobody or seen.sha not in measured) and _is_calm(incident, seen):
+        return _calm(incident, seen, tuple(seen.settled[each.key] for each in incident.moved))
     return []
 
 

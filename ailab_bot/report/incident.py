@@ -50,6 +50,8 @@ __all__ = [
 ]
 
 LABEL = "ailab-incident"
+#: How the label that says the state begins.
+STATE_LABEL = "ailab: "
 MOST_TITLE = 120
 _MOST_ROWS = 12
 
@@ -66,7 +68,7 @@ def issue_title(incident: Incident) -> str:
 
 
 def issue_labels(incident: Incident) -> tuple[str, ...]:
-    return LABEL, f"ailab: {incident.state.value}"
+    return LABEL, f"{STATE_LABEL}{incident.state.value}"
 
 
 def marker(incident: Incident) -> str:

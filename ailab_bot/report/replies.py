@@ -278,15 +278,6 @@ def revert_conflicts(sha: str, files: Sequence[str]) -> str:
     )
 
 
-def revert_ready(branch: str, already: bool = False) -> str:
-    """`already`: it was prepared before, and stays as it is."""
-    what = "is there already" if already else "is prepared"
-    return (
-        f"The branch {code_span(branch)} {what}. Open a pull request from it: what the bot opens "
-        "itself is not measured by GitHub's workflows.\n"
-    )
-
-
 def explain(report: Report, scenarios: Sequence[str] = ()) -> str:
     """All the evidence on these scenarios (none: on all), as far as a comment has room."""
     measured = dict.fromkeys(

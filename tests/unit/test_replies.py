@@ -103,8 +103,7 @@ def test_no_reply_is_taken_for_a_command_or_for_the_sticky_comment() -> None:
         replies.only_in_incidents("ack"), replies.only_on_pulls("rerun"), replies.no_culprit_yet(),
         replies.incident_is_closed(), replies.unknown_incident(), replies.history_unavailable(),
         replies.culprit_is_gone(HEAD_SHA), replies.nothing_to_revert(HEAD_SHA),
-        replies.revert_conflicts(HEAD_SHA, HOSTILE), replies.revert_ready("ailab/revert-1"),
-        replies.revert_ready("ailab/revert-1", already=True),
+        replies.revert_conflicts(HEAD_SHA, HOSTILE),
         *(replies.unknown_command(text) for text in HOSTILE),
     ]  # fmt: skip
     for text in texts:
